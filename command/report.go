@@ -43,16 +43,16 @@ func (e Effect) Valid() bool { return e < effectEnd }
 // Generic report codes: 1 to 31 mean the same for every command type, 32 and
 // above and the negative ones belong to the application.
 const (
-	ReportExpired       = 1  // its start deadline had passed
-	ReportUnsupported   = 2  // the device does not know the type
-	ReportInvalidParams = 3  // the device does not accept the params
-	ReportBusy          = 4  // not now; a new command may succeed
-	ReportPrecondition  = 5  // likewise
-	ReportInternal      = 6  // a fault of the device
-	ReportInterrupted   = 7  // a restart came between; the effect is unknown
-	ReportNotPermitted  = 8  // the device's own policy forbids it
-	ReportNoResources   = 9  // out of memory, energy or the like
-	ReportCannotCancel  = 10 // the answer to a cancel that comes too late
+	GenericExpired       = 1  // its start deadline had passed
+	GenericUnsupported   = 2  // the device does not know the type
+	GenericInvalidParams = 3  // the device does not accept the params
+	GenericBusy          = 4  // not now; a new command may succeed
+	GenericPrecondition  = 5  // likewise
+	GenericInternal      = 6  // a fault of the device
+	GenericInterrupted   = 7  // a restart came between; the effect is unknown
+	GenericNotPermitted  = 8  // the device's own policy forbids it
+	GenericNoResources   = 9  // out of memory, energy or the like
+	GenericCannotCancel  = 10 // the answer to a cancel that comes too late
 )
 
 // Limits of a report's fields. A device has little memory; so has a million

@@ -1,0 +1,78 @@
+package command
+
+import "slices"
+
+// Limits of a device's queue.
+const (
+	OpenMax       = 50 // a device works one at a time: more is a plan, not a queue
+	OpenUrgentMax = 10 // beside those, so that a full queue can still be stopped
+	WindowDefault = 1
+	WindowMax     = 8
+)
+
+// Head picks from the open executions of one device what it should be working
+// on. It answers with the queued ones to release now, oldest first, and
+// whether others wait for nothing but their turn.
+//
+// A window of one is the rule: the next command leaves when the one before it
+// has ended. Urgent ones never wait, those of a parallel type stop counting
+// once they run, and what is heard of again after a silence stands beside.
+func Head(open []Execution, window int) (release []Execution, waiting bool) {
+	used := 0
+	var queued []Execution
+	for _, x := range open {
+		switch {
+		case x.State == Queued:
+			queued = append(queued, x)
+		case x.State.OnWire() && !x.beside():
+			used++
+		}
+	}
+	slices.SortFunc(queued, func(a, b Execution) int { return int(a.N - b.N) })
+	for _, x := range queued {
+		switch {
+		case x.Command.Policy.Urgent:
+			release = append(release, x)
+		case used < window:
+			release = append(release, x)
+			used++
+		default:
+			waiting = true
+		}
+	}
+	return release, waiting
+}
+
+// beside reports whether x, on the wire, takes no place in the window.
+func (x Execution) beside() bool {
+	return x.Command.Policy.Urgent || x.State == Running && (x.Command.Policy.Parallel || x.Late)
+}
+
+// List is the open list of a device: what it should be working on, in the
+// order of seq.
+func List(open []Execution) []Entry {
+	var list []Entry
+	for _, x := range open {
+		if x.State.OnWire() {
+			list = append(list, x.entry())
+		}
+	}
+	slices.SortFunc(list, func(a, b Entry) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	return list
+}
+
+// entry is x as the device sees it.
+func (x Execution) entry() Entry {
+	if x.State == Canceling {
+		return Entry{Seq: x.Seq, Cancel: true, StartBy: x.StartBy()}
+	}
+	c := x.Command
+	e := Entry{
+		Seq: x.Seq, Type: c.Type, WireCode: c.Policy.WireCode, Params: c.Params,
+		StartBy: x.StartBy(), ReportEvery: c.Clocks.ReportEvery, Fresh: c.Policy.Fresh,
+	}
+	if c.Clocks.RunFor != DefaultClocks.RunFor {
+		e.RunFor = c.Clocks.RunFor // bytes are dear: what is the default is not said
+	}
+	return e
+}
