@@ -1,0 +1,48 @@
+package command
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Event is one fact in the log. The store numbers it, packs it with the other
+// events of its commit and seals them with a hash.
+type Event struct {
+	Type     EventType
+	At       time.Time
+	Actor    string          // who: a user, or empty for the server and the device itself
+	CommandN int64           // the command's row; 0: none
+	Device   int64           // the device's handle; 0: none
+	Data     json.RawMessage // an object, or nil
+
+	// Known once it is sealed; filled in when it is read.
+	Epoch   uint32
+	N       int64
+	Command ID
+	Name    string // of the device
+}
+
+// EventType names what happened.
+type EventType string
+
+const (
+	EventIssued        EventType = "command.created"
+	EventEnded         EventType = "command.ended"
+	EventSettled       EventType = "command.settled"
+	EventRegistered    EventType = "device.registered"
+	EventDeregistered  EventType = "device.deregistered"
+	EventObserving     EventType = "device.observing"
+	EventSuspended     EventType = "device.unreachable"
+	EventTwoDevices    EventType = "device.two_devices"
+	EventDeviceLost    EventType = "device.reset"
+	EventStoreLost     EventType = "device.store_rolled_back"
+	EventLastRefused   EventType = "device.last_refused"
+	EventOrphaned      EventType = "execution.report_orphaned"
+	EventProgress      EventType = "execution.progress"
+	EventLateReport    EventType = "execution.report_noted"
+	EventContradicted  EventType = "execution.report_contradicted"
+	EventSettledLapsed EventType = "execution.settled"
+)
+
+// EventOf is the event that an execution's new state is.
+func EventOf(s State) EventType { return EventType("execution." + s.String()) }

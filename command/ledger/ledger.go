@@ -1,0 +1,58 @@
+// Package ledger is the unit of work between the use cases and a store: what
+// can be read and written inside one commit.
+//
+// A use case is a function of a Tx. A store runs many of them inside one
+// transaction, one after the other, each behind a savepoint: it sees what the
+// ones before it wrote, a failure takes back its own writes alone, and nobody
+// is answered before the one fsync that they share. A use case runs again
+// from the start if that commit failed before it was tried, so it changes
+// nothing but the Tx and its own variables, and it tells nobody: telling
+// comes after.
+//
+// It is a room of its own so that stores and use cases can meet without one
+// importing the other.
+package ledger
+
+import (
+	"behest/command"
+	"behest/device"
+)
+
+// Lane is the class of work that a use case belongs to. When there is more
+// than one group can take, lanes go in this order.
+type Lane uint8
+
+const (
+	Reports       Lane = iota // what devices did
+	Deliveries                // what left and arrived; it rides along, and waits up to a second for company
+	Issues                    // what operators want
+	Registrations             // who is there
+	Expiries                  // clocks that lapsed
+	Retention                 // what may go
+	LaneEnd
+)
+
+// Tx is the inside of one commit. Errors that a caller can act on are
+// *command.Error: CodeNotFound from the lookups, CodeConflict from a save of
+// what changed in between or an add of what is there already. After any other
+// error the use case must return it.
+type Tx interface {
+	Device(handle int64) (device.Device, error)
+	DeviceNamed(name string) (device.Device, error)
+	AddDevice(d *device.Device) error  // gives it a handle
+	SaveDevice(d *device.Device) error // by handle and version; the version grows
+
+	// AddCommand stores a command and its executions, and gives each its N.
+	AddCommand(c *command.Command, xs []command.Execution) error
+	Command(id command.ID) (*command.Command, error)
+	Execution(n int64) (command.Execution, error)
+	ExecutionBySeq(device int64, seq uint32) (command.Execution, error)
+	Open(device int64) ([]command.Execution, error)                // not ended, oldest first
+	OpenOf(commandN int64, limit int) ([]command.Execution, error) // likewise, of one command
+	Save(x *command.Execution) error                               // by N and version; the version grows
+
+	// Log adds an event to the commit's entry in the log.
+	Log(e command.Event) error
+	// Base is what the numbers of this store's epoch start from: device.NextSeq.
+	Base() uint32
+}

@@ -1,0 +1,41 @@
+package command
+
+import "time"
+
+// View is a command as a reader sees it: the intent, and how it stands.
+type View struct {
+	Command *Command
+	Tally   Tally
+	Only    *Execution // the one execution of a command on one device
+}
+
+// State is the state of the command as a whole.
+func (v View) State() string {
+	if v.Only != nil {
+		return v.Only.State.String()
+	}
+	return v.Tally.State()
+}
+
+// PastReport is a report as it came, among the others of its execution.
+type PastReport struct {
+	At time.Time
+	Report
+}
+
+// PageMax bounds one page of any list.
+const PageMax = 500
+
+// Filter picks commands, newest first. The zero value picks all.
+type Filter struct {
+	State         string // of an execution's or a command's state
+	Outcome       Outcome
+	Type          string
+	Device        string
+	Label         map[string]string // all of them
+	RequestedBy   string
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	Before        int64 // only rows older than this one; 0: from the newest
+	Limit         int   // at most PageMax
+}
