@@ -4,10 +4,9 @@
 // A use case is a function of a Tx. A store runs many of them inside one
 // transaction, one after the other, each behind a savepoint: it sees what the
 // ones before it wrote, a failure takes back its own writes alone, and nobody
-// is answered before the one fsync that they share. A use case runs again
-// from the start if that commit failed before it was tried, so it changes
-// nothing but the Tx and its own variables, and it tells nobody: telling
-// comes after.
+// is answered before the one fsync that they share. A use case may run more
+// than once before it counts, so it changes nothing but the Tx and variables
+// that it sets afresh each time, and it tells nobody: telling comes after.
 //
 // It is a room of its own so that stores and use cases can meet without one
 // importing the other.
@@ -32,6 +31,12 @@ const (
 	LaneEnd
 )
 
+// Due is an execution whose clock lapses.
+type Due struct {
+	N      int64
+	Device int64
+}
+
 // Tx is the inside of one commit. Errors that a caller can act on are
 // *command.Error: CodeNotFound from the lookups, CodeConflict from a save of
 // what changed in between or an add of what is there already. After any other
@@ -50,6 +55,9 @@ type Tx interface {
 	Open(device int64) ([]command.Execution, error)                // not ended, oldest first
 	OpenOf(commandN int64, limit int) ([]command.Execution, error) // likewise, of one command
 	Save(x *command.Execution) error                               // by N and version; the version grows
+
+	// AddReport keeps a report of execution n that a younger one replaces.
+	AddReport(n int64, r command.PastReport) error
 
 	// Log adds an event to the commit's entry in the log.
 	Log(e command.Event) error

@@ -1,0 +1,31 @@
+package command
+
+import "time"
+
+// Intent is what an operator asks for, checked for shape and converted to the
+// wire's terms, before it is a command.
+type Intent struct {
+	Type              string
+	Params            []byte // one CBOR item, deterministically encoded; nil: none
+	Targets           Targets
+	NotBefore         time.Time
+	DeliverWithin     time.Duration // 0: the type's
+	RunFor            time.Duration // 0: the type's
+	Labels            map[string]string
+	Reason            string
+	RequestedBy       string
+	ExpectTargets     *int // how many devices it must come to
+	AllowUnregistered bool // devices that are not known yet may be among them
+}
+
+// Refusal is a target that a command over many devices could not have.
+type Refusal struct {
+	Device string
+	Code   Code
+}
+
+// Issued is what became of an intent.
+type Issued struct {
+	View
+	Refused []Refusal
+}
