@@ -41,6 +41,7 @@ type Device struct {
 	AckTimeout time.Duration     // 0: the server's
 	Awake      time.Duration     // how long it listens after a sign of life; 0: always
 	CreatedAt  time.Time
+	RemovedAt  time.Time // an operator removed it; its handle and history stay. Zero: it is there
 }
 
 // Registration is a device's word that it is there.

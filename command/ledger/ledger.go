@@ -54,6 +54,7 @@ type Tx interface {
 	ExecutionBySeq(device int64, seq uint32) (command.Execution, error)
 	Open(device int64) ([]command.Execution, error)                // not ended, oldest first
 	OpenOf(commandN int64, limit int) ([]command.Execution, error) // likewise, of one command
+	Tally(commandN int64) (command.Tally, error)                   // of one command
 	Save(x *command.Execution) error                               // by N and version; the version grows
 
 	// AddReport keeps a report of execution n that a younger one replaces.
