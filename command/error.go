@@ -20,6 +20,7 @@ const (
 	CodeNotFound        Code = "not_found"       // no such thing
 	CodeConflict        Code = "conflict"        // the state that stands does not allow it
 	CodeContradiction   Code = "contradiction"   // a report against an outcome that is settled
+	CodePrecondition    Code = "precondition"    // it was changed meanwhile
 	CodeDeviceFull      Code = "device_full"     // the device's queue has no room
 	CodeTooLarge        Code = "too_large"       // past a named limit of size
 	CodeMediaType       Code = "media_type"      // a content type that is not spoken here
@@ -32,7 +33,7 @@ const (
 // Codes lists every code, so that an edge's mapping can be tested whole.
 var Codes = []Code{
 	CodeMalformed, CodeInvalid, CodeUnknownDevice, CodeUnauthenticated, CodeForbidden,
-	CodeNotFound, CodeConflict, CodeContradiction, CodeDeviceFull, CodeTooLarge,
+	CodeNotFound, CodeConflict, CodeContradiction, CodePrecondition, CodeDeviceFull, CodeTooLarge,
 	CodeMediaType, CodeTooMany, CodeUnavailable, CodeOutcomeUnknown, CodeInternal,
 }
 

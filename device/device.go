@@ -1,6 +1,7 @@
 package device
 
 import (
+	"bytes"
 	"math"
 	"net/netip"
 	"strings"
@@ -69,6 +70,12 @@ func (d *Device) Registered() bool { return !d.Registration.At.IsZero() }
 // Alive reports whether its registration has not lapsed at now.
 func (d *Device) Alive(now time.Time) bool {
 	return d.Registered() && now.Before(d.Registration.At.Add(d.Registration.Lifetime))
+}
+
+// Same reports whether p is the observation o: the same token at the same
+// address and, if p says when it was made, made at that time.
+func (o Observation) Same(p Observation) bool {
+	return o.Remote == p.Remote && bytes.Equal(o.Token, p.Token) && (p.At.IsZero() || o.At.Equal(p.At))
 }
 
 // Observing reports whether it has an observation, suspended or not.

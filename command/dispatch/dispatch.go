@@ -1,0 +1,147 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"behest/command"
+)
+
+// Options of a Dispatcher. The zero value is the default.
+type Options struct {
+	// Dev allows command types and devices that nobody declared.
+	Dev bool
+	// Clocks for commands whose type does not say; zero: command.DefaultClocks.
+	Clocks command.Clocks
+	Logger *slog.Logger
+}
+
+// Dispatcher is the use cases and the loops. Its methods may be called from
+// any goroutine, before and while Run runs.
+type Dispatcher struct {
+	store     Store
+	presenter Presenter
+	dev       bool
+	clocks    command.Clocks
+	log       *slog.Logger
+
+	generation atomic.Uint64 // of presentations; drawn inside commits
+	waits      waits
+	arrivals   chan Arrival  // from the transport to the store
+	lapse      alarm         // wakes the clock loop
+	again      chan struct{} // one token: present anew what is open
+	orphans    *rate.Limiter // events for reports on numbers that nobody knows
+}
+
+// Arrivals wait here while a commit is under way. When the queue is full the
+// newest is dropped: the report will say more, and the list is presented again.
+const arrivalsMax = 16 << 10
+
+// An unknown sender must not fill the log with orphaned reports.
+const (
+	orphansPerSecond = 1
+	orphansBurst     = 16
+)
+
+// New makes a Dispatcher that works on store and presents through presenter.
+func New(store Store, presenter Presenter, o Options) *Dispatcher {
+	if o.Clocks == (command.Clocks{}) {
+		o.Clocks = command.DefaultClocks
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Dispatcher{
+		store: store, presenter: presenter,
+		dev: o.Dev, clocks: o.Clocks, log: o.Logger,
+		waits:    newWaits(),
+		arrivals: make(chan Arrival, arrivalsMax),
+		lapse:    newAlarm(),
+		again:    make(chan struct{}, 1),
+		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),
+	}
+}
+
+// Run runs the loops until ctx ends.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	d.presentAnew()
+	g.Go(func() error { return d.runArrivals(ctx) })
+	g.Go(func() error { return d.runClocks(ctx) })
+	g.Go(func() error { return d.runPresent(ctx) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("dispatch: %w", err)
+	}
+	return nil
+}
+
+// presentAnew asks for what is open to be read from the store and presented.
+func (d *Dispatcher) presentAnew() {
+	select {
+	case d.again <- struct{}{}:
+	default: // asked already
+	}
+}
+
+// Numbers of work that the loops take at once.
+const (
+	groupMax    = 256 // like a commit: enough to share an fsync, short enough to wait for
+	parallelMax = 64  // devices visited at once, so that their commits share an fsync
+)
+
+// pause after a loop's work failed: the store says itself when it is back.
+const pause = time.Second
+
+// runPresent presents what is open on every device, at the start and whenever
+// the truth had to be read again.
+func (d *Dispatcher) runPresent(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.again:
+		}
+		if err := d.presentAll(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("presenting what is open", "err", err)
+			d.presentAnew()
+			sleep(ctx, pause)
+		}
+	}
+}
+
+func (d *Dispatcher) presentAll(ctx context.Context) error {
+	for after := int64(0); ; {
+		handles, err := d.store.Busy(ctx, after, groupMax)
+		if err != nil {
+			return fmt.Errorf("list busy devices: %w", err)
+		}
+		if len(handles) == 0 {
+			return nil
+		}
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(parallelMax)
+		for _, h := range handles {
+			g.Go(func() error { return d.Pull(gctx, h) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		after = handles[len(handles)-1]
+	}
+}
+
+// sleep waits for a while, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

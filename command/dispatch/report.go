@@ -1,0 +1,94 @@
+package dispatch
+
+import (
+	"context"
+
+	"behest/command"
+	"behest/command/ledger"
+)
+
+// Report takes what device name says about its execution seq. When it answers
+// nil, that is on disk, and the device may forget it. A contradiction is kept
+// as an event, and refused.
+func (d *Dispatcher) Report(ctx context.Context, name string, seq uint32, r command.Report) error {
+	var answer error
+	_, err := d.visit(ctx, ledger.Reports, byName(name), func(v *visit) (err error) {
+		v.seen()
+		answer, err = v.report(seq, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer
+}
+
+// report steps the execution by r. The answer is the device's; what it is
+// told no about can still have left an event.
+func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
+	x, err := v.tx.ExecutionBySeq(v.dev.Handle, seq)
+	if command.CodeOf(err) == command.CodeNotFound {
+		return command.Errorf(command.CodeNotFound, "no such sequence"), v.orphan(seq, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if most := resultMax(x.Command); len(r.Result) > most || len(r.Prev) > most {
+		return command.Errorf(command.CodeTooLarge, "result over %d bytes", most), nil
+	}
+	if seq > v.dev.ReportedSeq {
+		v.dev.ReportedSeq, v.dirty = seq, true
+	}
+	v.reported = seq
+	after, verdict := x.Step(command.Reported(r, x.State), v.now)
+	switch verdict {
+	case command.Moved, command.Kept:
+		return nil, v.accept(x, after)
+	case command.Noted:
+		return nil, v.logReport(command.EventLateReport, x, r)
+	case command.Contradicted:
+		return command.Errorf(command.CodeContradiction, "it is %s", x.State), v.logReport(command.EventContradicted, x, r)
+	case command.Refused:
+		return command.Errorf(command.CodeNotFound, "no such sequence"), nil
+	}
+	return nil, nil // repeated
+}
+
+// accept stores a report that counts. The one before it goes to the history.
+func (v *visit) accept(before, after command.Execution) error {
+	if !before.ReportedAt.IsZero() {
+		if err := v.tx.AddReport(before.N, command.PastReport{At: before.ReportedAt, Report: before.Last}); err != nil {
+			return err
+		}
+	}
+	if err := v.store(before, &after, ""); err != nil {
+		return err
+	}
+	if after.State != before.State {
+		return nil // the move is an event
+	}
+	return v.logReport(command.EventProgress, after, after.Last)
+}
+
+// logReport keeps a report as an event.
+func (v *visit) logReport(kind command.EventType, x command.Execution, r command.Report) error {
+	m := map[string]any{"status": r.Status.String()}
+	reportFacts(m, r)
+	return v.log(kind, x, "", m)
+}
+
+// orphan keeps word of a report on a number that nobody knows: a sign that
+// the store was rolled back, if the device is not just confused.
+func (v *visit) orphan(seq uint32, r command.Report) error {
+	if !v.d.orphans.AllowN(v.now, 1) {
+		return nil
+	}
+	return v.logDevice(command.EventOrphaned, "", map[string]any{"seq": seq, "status": r.Status.String()})
+}
+
+func resultMax(c *command.Command) int {
+	if c.Policy.Large {
+		return command.LargeResultBytesMax
+	}
+	return command.ResultBytesMax
+}

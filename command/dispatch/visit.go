@@ -1,0 +1,254 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+	"behest/device"
+)
+
+// visit is one unit of work on one device.
+type visit struct {
+	d   *Dispatcher
+	tx  ledger.Tx
+	now time.Time
+
+	dev      device.Device
+	dirty    bool   // dev must be saved
+	answers  bool   // what is released leaves with the answer to the device's own request
+	reported uint32 // see Presentation
+
+	// What there is to tell after the commit.
+	shown    Presentation
+	released []command.Execution
+	ended    []command.ID
+	next     time.Time // the earliest deadline that was written; zero: none
+}
+
+// finder looks a device up.
+type finder func(ledger.Tx) (device.Device, error)
+
+func byHandle(h int64) finder {
+	return func(tx ledger.Tx) (device.Device, error) { return tx.Device(h) }
+}
+
+func byName(name string) finder {
+	return func(tx ledger.Tx) (device.Device, error) { return tx.DeviceNamed(name) }
+}
+
+// visit finds a device, does f to it, gives it its turn, commits all that,
+// and tells. What f decides by returning an error leaves no trace.
+//
+// The commit is waited for even when ctx has ended: whoever committed must
+// tell.
+func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f func(*visit) error) (Presentation, error) {
+	var v *visit
+	err := d.store.Update(context.WithoutCancel(ctx), lane, func(tx ledger.Tx) error {
+		dev, err := find(tx)
+		if err != nil {
+			return err
+		}
+		v = &visit{d: d, tx: tx, now: clock(), dev: dev}
+		if err := f(v); err != nil {
+			return err
+		}
+		return v.turn()
+	})
+	if err != nil {
+		return Presentation{}, d.failed(err)
+	}
+	d.tell(v)
+	return v.shown, nil
+}
+
+// clock is the present as the store keeps it: to the millisecond, so that what
+// is read back equals what was written.
+func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
+
+// failed sees to it that a commit of unknown outcome is followed up.
+func (d *Dispatcher) failed(err error) error {
+	if command.CodeOf(err) == command.CodeOutcomeUnknown {
+		d.presentAnew()
+		d.lapse.ring(time.Now())
+	}
+	return err
+}
+
+// tell tells what v committed.
+func (d *Dispatcher) tell(v *visit) {
+	if !v.answers {
+		d.presenter.Present(v.shown)
+	}
+	d.waits.tell(v.ended)
+	if !v.next.IsZero() {
+		d.lapse.ring(v.next)
+	}
+}
+
+// turn releases what may leave now, and notes what the device should see.
+func (v *visit) turn() error {
+	open, err := v.tx.Open(v.dev.Handle)
+	if err != nil {
+		return err
+	}
+	release, waiting := command.Head(open, v.dev.Window())
+	if len(release) > 0 && !v.answers && !v.d.presenter.Ready(v.dev) {
+		release, waiting = nil, true
+	}
+	for _, x := range release {
+		seq, ok := v.dev.NextSeq(v.now, v.tx.Base())
+		if !ok {
+			waiting = true // the numbers ran ahead of the clock; they will be let in again
+			break
+		}
+		v.dirty = true
+		moved, err := v.step(x, command.Trigger{Kind: command.Release, Seq: seq})
+		if err != nil {
+			return err
+		}
+		v.released = append(v.released, moved)
+		replace(open, moved)
+	}
+	if err := v.save(); err != nil {
+		return err
+	}
+	v.shown = Presentation{
+		Device: v.dev, Generation: v.d.generation.Add(1),
+		List: command.List(open), Waiting: waiting, Reported: v.reported,
+	}
+	return nil
+}
+
+func (v *visit) save() error {
+	if !v.dirty {
+		return nil
+	}
+	v.dirty = false
+	return v.tx.SaveDevice(&v.dev)
+}
+
+// seen notes a sign of life, once a minute: a busy device is not worth a
+// write for every word.
+func (v *visit) seen() {
+	if v.now.Sub(v.dev.SeenAt) >= time.Minute {
+		v.dev.SeenAt, v.dirty = v.now, true
+	}
+}
+
+func replace(open []command.Execution, x command.Execution) {
+	for i := range open {
+		if open[i].N == x.N {
+			open[i] = x
+		}
+	}
+}
+
+// step moves x by t, saves it and logs it. It answers with x as it is then,
+// unchanged if the table has no such move.
+func (v *visit) step(x command.Execution, t command.Trigger) (command.Execution, error) {
+	after, verdict := x.Step(t, v.now)
+	if verdict != command.Moved && verdict != command.Kept {
+		return x, nil
+	}
+	return after, v.store(x, &after, "")
+}
+
+// store saves what x became, logs it, and notes what is to be told.
+func (v *visit) store(before command.Execution, after *command.Execution, actor string) error {
+	if err := v.tx.Save(after); err != nil {
+		return err
+	}
+	if when, _ := after.Deadline(); !when.IsZero() && (v.next.IsZero() || when.Before(v.next)) {
+		v.next = when
+	}
+	if after.State != before.State || after.Settled != before.Settled {
+		return v.logMove(before, *after, actor)
+	}
+	return nil
+}
+
+// logMove logs a move, and the end of the command if it was its last.
+func (v *visit) logMove(before, after command.Execution, actor string) error {
+	kind := command.EventOf(after.State)
+	if after.Settled {
+		kind = command.EventClosed
+	}
+	if err := v.log(kind, after, actor, facts(before, after)); err != nil {
+		return err
+	}
+	if !after.State.Ended() {
+		return nil
+	}
+	open, err := v.tx.OpenOf(after.Command.N, 1)
+	if err != nil || len(open) > 0 {
+		return err
+	}
+	tally, err := v.tx.Tally(after.Command.N)
+	if err != nil {
+		return err
+	}
+	end := command.EventEnded
+	if before.State.Ended() {
+		end = command.EventSettled
+		if !tally.Settled() {
+			return nil
+		}
+	}
+	v.ended = append(v.ended, after.Command.ID)
+	return v.log(end, command.Execution{Command: after.Command}, actor, map[string]any{"outcome": tally.Outcome()})
+}
+
+// facts are what an event says besides its type.
+func facts(before, after command.Execution) map[string]any {
+	m := map[string]any{}
+	switch {
+	case after.State == command.Sent:
+		m["seq"] = after.Seq
+	case after.Cause != command.NoCause:
+		m["cause"] = after.Cause.String()
+	case after.ReportedAt != before.ReportedAt:
+		reportFacts(m, after.Last)
+	}
+	if after.Late {
+		m["late"] = true
+	}
+	return m
+}
+
+// reportFacts are the small parts of a report; its result stays with the
+// execution.
+func reportFacts(m map[string]any, r command.Report) {
+	if r.Progress != nil {
+		m["progress"] = *r.Progress
+	}
+	if r.Code != nil {
+		m["code"] = *r.Code
+	}
+	if r.Text != "" {
+		m["text"] = r.Text
+	}
+}
+
+// log adds an event about x to the commit.
+func (v *visit) log(kind command.EventType, x command.Execution, actor string, m map[string]any) error {
+	e := command.Event{Type: kind, At: v.now, Actor: actor, Device: x.Device}
+	if x.Command != nil {
+		e.CommandN = x.Command.N
+	}
+	if len(m) > 0 {
+		data, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		e.Data = data
+	}
+	return v.tx.Log(e)
+}
+
+// logDevice adds an event about the device itself.
+func (v *visit) logDevice(kind command.EventType, actor string, m map[string]any) error {
+	return v.log(kind, command.Execution{Device: v.dev.Handle}, actor, m)
+}
