@@ -135,6 +135,10 @@ func appendBool(dst []byte, v bool) []byte {
 	return append(dst, majorSimple<<5|simpleFalse)
 }
 
+func appendNull(dst []byte) []byte {
+	return append(dst, majorSimple<<5|simpleNull)
+}
+
 func appendInt(dst []byte, v int64) []byte {
 	if v < 0 {
 		return appendHead(dst, majorNint, uint64(-1-v))
