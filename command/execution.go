@@ -77,7 +77,7 @@ func (x Execution) Step(t Trigger, now time.Time) (Execution, Verdict) {
 		}
 	}
 	to, ok := moves[edge{x.State, t.Kind}]
-	if !ok || t.Kind.isLapse() && !x.lapsed(t.Kind, now) {
+	if !ok || !x.timely(t.Kind, now) {
 		return x, Refused
 	}
 	from := x.State
@@ -138,10 +138,21 @@ var endedBy = map[State]Status{
 	Succeeded: StatusSuccess, Failed: StatusFailure, Rejected: StatusRejected, Canceled: StatusCanceled,
 }
 
-// lapsed reports whether the clock behind k still stands and has run out.
-func (x Execution) lapsed(k Kind, now time.Time) bool {
-	when, kind := x.Deadline()
-	return kind == k && !when.IsZero() && !now.Before(when)
+// timely reports whether the clocks allow k at now. A lapse needs its clock to
+// stand still and to have run out. What brings an execution nearer to the wire
+// must come before that, also when nobody has noted the lapse yet: a server
+// that was down does not send what expired meanwhile.
+func (x Execution) timely(k Kind, now time.Time) bool {
+	when, next := x.Deadline()
+	switch {
+	case k.isLapse():
+		return k == next && !now.Before(when)
+	case k == Due && now.Before(x.Command.NotBefore):
+		return false
+	case k == Approve || k == Due || k == Release:
+		return next == Due || now.Before(when)
+	}
+	return true
 }
 
 // record writes down what t brings besides the state.
