@@ -98,12 +98,14 @@ func (x Execution) cancelUntil() time.Time {
 }
 
 // heartbeat is how long the device may stay silent while running: what its
-// last report promised, else what its type demands.
+// last report promised, else what its type demands. Neither reaches past
+// run_for, whatever number a device sends.
 func (x Execution) heartbeat() time.Duration {
+	every := x.Command.Clocks.ReportEvery
 	if x.Last.Next > 0 {
-		return x.Last.Next
+		every = x.Last.Next
 	}
-	return x.Command.Clocks.ReportEvery
+	return min(every, x.Command.Clocks.RunFor)
 }
 
 // deadline keeps the earliest of the moments that it is told.
