@@ -79,20 +79,17 @@ func (x Execution) Deadline() (time.Time, Kind) {
 }
 
 // runUntil is the end of run_for, which starts with the first sign that the
-// device has it.
+// device has it. A report is such a sign: it sets DeliveredAt where no ACK did.
 func (x Execution) runUntil() time.Time {
-	from := x.DeliveredAt
-	if from.IsZero() || !x.StartedAt.IsZero() && x.StartedAt.Before(from) {
-		from = x.StartedAt
-	}
-	return from.Add(x.Command.Clocks.RunFor)
+	return x.DeliveredAt.Add(x.Command.Clocks.RunFor)
 }
 
 // cancelUntil is the end of cancel_for once the device acknowledged the
-// cancel; until then the cancel is bounded like a delivery.
+// cancel; until then the cancel is bounded like a delivery, or by the run_for
+// of what started late.
 func (x Execution) cancelUntil() time.Time {
 	if x.CancelAckedAt.IsZero() {
-		return x.StartBy().Add(x.Command.Clocks.RunFor)
+		return later(x.StartBy().Add(x.Command.Clocks.RunFor), x.runUntil())
 	}
 	return x.CancelAckedAt.Add(min(x.Command.Clocks.CancelFor, CancelForMax))
 }

@@ -108,7 +108,7 @@ func (x Execution) judge(t Trigger, now time.Time) Verdict {
 		return Contradicted // the device asks whether it may start: it may not
 	case x.State == TimedOut && x.Settled:
 		return Noted
-	case x.State == TimedOut && running && !(x.Cause == Silent && now.Before(x.runUntil())):
+	case x.State == TimedOut && running && !(x.Cause == WentSilent && now.Before(x.runUntil())):
 		return Noted
 	case x.State.Ended() && x.State != TimedOut:
 		return x.judgeEnded(t.Report.Status)
@@ -166,16 +166,24 @@ func (x *Execution) record(t Trigger, now time.Time) {
 	case Release:
 		x.Seq, x.SentAt = t.Seq, now
 	case Ack:
-		x.DeliveredAt = now
+		first(&x.DeliveredAt, now)
 	case AckCancel:
-		x.CancelAckedAt = now
+		first(&x.CancelAckedAt, now) // a list that is presented again does not prolong cancel_for
 	case Cancel:
 		x.CancelAckedAt = time.Time{}
 	case SettleLapse:
 		x.Settled = true
 	}
 	if t.Kind.isReport() {
+		first(&x.DeliveredAt, now) // the ACK may be late or lost; the report proves as much
 		x.keep(t.Report, now)
+	}
+}
+
+// first sets a moment that stands once it is set.
+func first(at *time.Time, now time.Time) {
+	if at.IsZero() {
+		*at = now
 	}
 }
 
@@ -195,10 +203,8 @@ func (x *Execution) keep(r Report, now time.Time) {
 	if r.Status != StatusRunning {
 		return
 	}
-	if x.StartedAt.IsZero() {
-		x.StartedAt = now
-	}
-	if x.Cause == Silent { // it is heard of again
+	first(&x.StartedAt, now)
+	if x.Cause == WentSilent { // it is heard of again
 		x.Late, x.Cause, x.EndedAt = true, NoCause, time.Time{}
 	}
 }
@@ -226,7 +232,7 @@ func causeOf(from State, t Trigger) Cause {
 	case RunLapse:
 		return NoReport
 	case SilenceLapse:
-		return Silent
+		return WentSilent
 	case CancelLapse:
 		return NotCanceled
 	case GiveUp:
