@@ -138,7 +138,7 @@ var endedBy = map[State]Status{
 	Succeeded: StatusSuccess, Failed: StatusFailure, Rejected: StatusRejected, Canceled: StatusCanceled,
 }
 
-// timely reports whether the clocks allow k at now. A lapse needs its clock to
+// timely reports whether clocks and policy allow k at now. A lapse needs its clock to
 // stand still and to have run out. What brings an execution nearer to the wire
 // must come before that, also when nobody has noted the lapse yet: a server
 // that was down does not send what expired meanwhile.
@@ -149,6 +149,8 @@ func (x Execution) timely(k Kind, now time.Time) bool {
 		return k == next && !now.Before(when)
 	case k == Due && now.Before(x.Command.NotBefore):
 		return false
+	case k == GiveUp:
+		return x.Command.Policy.Redelivery == Once
 	case k == Approve || k == Due || k == Release:
 		return next == Due || now.Before(when)
 	}
