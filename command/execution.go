@@ -98,14 +98,16 @@ func (x Execution) Step(t Trigger, now time.Time) (Execution, Verdict) {
 // judge says what a report is worth where the table alone cannot tell. Moved
 // leaves it to the table.
 func (x Execution) judge(t Trigger, now time.Time) Verdict {
-	first := x.StartedAt.IsZero()
 	running := t.Report.Status == StatusRunning
+	asks := running && x.Command.Policy.Fresh && x.StartedAt.IsZero() // whether it may start
 	_, listed := moves[edge{x.State, t.Kind}]
 	switch {
 	case x.Seq == 0:
 		return Refused // it never left, so nobody can have it
-	case running && first && x.Command.Policy.Fresh && (x.State.Ended() || now.After(x.StartBy())):
-		return Contradicted // the device asks whether it may start: it may not
+	case asks && (x.State.Ended() || !now.Before(x.StartBy())):
+		return Contradicted // it may not: it has ended, or no second is left
+	case asks && x.State == Canceling && t.Kind == ReportRunning:
+		return Contradicted // it may not: somebody wants it stopped
 	case x.State == TimedOut && x.Settled:
 		return Noted
 	case x.State == TimedOut && running && !(x.Cause == WentSilent && now.Before(x.runUntil())):
