@@ -250,32 +250,24 @@ func causeOf(from State, t Trigger) Cause {
 // effectOf is what is known of the effect of x as it ends.
 //
 // Success means applied, whatever the report adds. What never left has no
-// effect, unless the store lost its memory of what left. A device that
-// stopped before it said running did nothing.
+// effect, unless the store lost its memory of what left. A device that stopped
+// or refused before it said running did nothing; after that, only what it says
+// of the effect counts.
 func (x *Execution) effectOf(from State, t Trigger) Effect {
-	said := t.Report.Effect
-	switch x.State {
-	case Succeeded:
+	said, idle := t.Report.Effect, x.StartedAt.IsZero()
+	switch {
+	case x.State == Succeeded:
 		return EffectApplied
-	case Failed:
-		if said != nil {
-			return *said
-		}
+	case x.State == TimedOut:
 		return EffectUnknown
-	case Canceled:
-		switch {
-		case from.Unsent():
-			return EffectNone
-		case said != nil:
-			return *said
-		case x.StartedAt.IsZero():
-			return EffectNone
-		}
-		return EffectUnknown
-	case TimedOut:
-		return EffectUnknown
+	case from.Unsent(), x.State == Rejected && idle:
+		return EffectNone
+	case said != nil:
+		return *said
+	case x.State == Canceled && idle:
+		return EffectNone
 	}
-	return EffectNone // rejected, denied, expired
+	return EffectUnknown
 }
 
 func (k Kind) isReport() bool { return k >= ReportRunning && k <= ReportCannotCancel }
