@@ -110,7 +110,7 @@ func (x Execution) judge(t Trigger, now time.Time) Verdict {
 		return Contradicted // it may not: somebody wants it stopped
 	case x.State == TimedOut && x.Settled:
 		return Noted
-	case x.State == TimedOut && running && !(x.Cause == WentSilent && now.Before(x.runUntil())):
+	case x.State == TimedOut && running && !(x.Cause == Silent && now.Before(x.runUntil())):
 		return Noted
 	case x.State.Ended() && x.State != TimedOut:
 		return x.judgeEnded(t.Report.Status)
@@ -208,7 +208,7 @@ func (x *Execution) keep(r Report, now time.Time) {
 		return
 	}
 	first(&x.StartedAt, now)
-	if x.Cause == WentSilent { // it is heard of again
+	if x.Cause == Silent { // it is heard of again
 		x.Late, x.Cause, x.EndedAt = true, NoCause, time.Time{}
 	}
 }
@@ -236,7 +236,7 @@ func causeOf(from State, t Trigger) Cause {
 	case RunLapse:
 		return NoReport
 	case SilenceLapse:
-		return WentSilent
+		return Silent
 	case CancelLapse:
 		return NotCanceled
 	case GiveUp:

@@ -54,6 +54,17 @@ type Registration struct {
 	Links    string            // its own links, RFC 6690
 }
 
+// Registering is a device's request to be registered.
+type Registering struct {
+	Name     string
+	From     netip.AddrPort
+	Lifetime time.Duration
+	Window   int
+	Last     *uint32 // the last sequence number that it remembers; nil: it does not say
+	Params   map[string]string
+	Links    string
+}
+
 // Observation is where the notifications of a device's open list go.
 type Observation struct {
 	At        time.Time

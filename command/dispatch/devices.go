@@ -55,7 +55,7 @@ func (d *Dispatcher) edit(ctx context.Context, find finder, e device.Edit, by st
 		return device.View{}, err
 	}
 	open := 0
-	p, err := d.visit(ctx, ledger.Registrations, find, func(v *visit) error {
+	v, err := d.visit(ctx, ledger.Registrations, find, func(v *visit) error {
 		if e.Version != 0 && e.Version != v.dev.Version {
 			return command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
 		}
@@ -68,7 +68,10 @@ func (d *Dispatcher) edit(ctx context.Context, find finder, e device.Edit, by st
 		}
 		return v.logDevice(command.EventEdited, by, nil)
 	})
-	return device.View{Device: p.Device, Open: open}, err
+	if err != nil {
+		return device.View{}, err
+	}
+	return device.View{Device: v.dev, Open: open}, nil
 }
 
 func apply(dev *device.Device, e device.Edit) {

@@ -33,7 +33,7 @@ type Dispatcher struct {
 
 	generation atomic.Uint64 // of presentations; drawn inside commits
 	waits      waits
-	arrivals   chan Arrival  // from the transport to the store
+	arrivals   chan arrival  // from the transport to the store
 	lapse      alarm         // wakes the clock loop
 	again      chan struct{} // one token: present anew what is open
 	orphans    *rate.Limiter // events for reports on numbers that nobody knows
@@ -61,7 +61,7 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		store: store, presenter: presenter,
 		dev: o.Dev, clocks: o.Clocks, log: o.Logger,
 		waits:    newWaits(),
-		arrivals: make(chan Arrival, arrivalsMax),
+		arrivals: make(chan arrival, arrivalsMax),
 		lapse:    newAlarm(),
 		again:    make(chan struct{}, 1),
 		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),

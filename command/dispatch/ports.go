@@ -28,39 +28,5 @@ type Presenter interface {
 	// commit.
 	Ready(d device.Device) bool
 	// Present takes the list that d should see from now on.
-	Present(p Presentation)
+	Present(d device.Device, p command.Presentation)
 }
-
-// Presentation is a device's open list at one moment, with what else the
-// presenter needs to know of that moment.
-type Presentation struct {
-	Device     device.Device
-	Generation uint64          // grows in commit order; an older one than the last seen is void
-	List       []command.Entry // ascending seq
-	Waiting    bool            // more could be released if a notification could leave
-	Reported   uint32          // a seq that the device just reported on: it has the list that carried it. 0: none
-}
-
-// Arrival is what became of an exchange that carried a device's list.
-type Arrival struct {
-	Device      int64
-	Observation device.Observation // that it went to; zero: the exchange was the answer to a GET
-	Carried     []Carried
-	Attempts    int
-	Outcome     Outcome
-}
-
-// Carried is an entry that a transmission carried.
-type Carried struct {
-	Seq    uint32
-	Cancel bool
-}
-
-// Outcome of an exchange.
-type Outcome uint8
-
-const (
-	Acked  Outcome = iota // the device has the list
-	Reset                 // the device does not observe there any more
-	Silent                // nobody answered
-)

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -18,19 +19,17 @@ func (d *Dispatcher) Pull(ctx context.Context, handle int64) error {
 
 // List is the open list that answers a device's GET. What it releases leaves
 // with that answer.
-func (d *Dispatcher) List(ctx context.Context, name string) (Presentation, error) {
-	return d.visit(ctx, ledger.Issues, registered(name), func(v *visit) error {
-		v.answers = true
-		v.seen()
+func (d *Dispatcher) List(ctx context.Context, name string, from netip.AddrPort) (device.Device, command.Presentation, error) {
+	return d.answer(ctx, ledger.Issues, name, func(v *visit) error {
+		v.heard(from)
 		return nil
 	})
 }
 
 // Observe makes o the device's observation, in place of any earlier one, and
 // answers with the list that the observation begins with.
-func (d *Dispatcher) Observe(ctx context.Context, name string, o device.Observation) (Presentation, error) {
-	return d.visit(ctx, ledger.Registrations, registered(name), func(v *visit) error {
-		v.answers = true
+func (d *Dispatcher) Observe(ctx context.Context, name string, o device.Observation) (device.Device, command.Presentation, error) {
+	return d.answer(ctx, ledger.Registrations, name, func(v *visit) error {
 		before := v.dev.Observation
 		o.At = v.now
 		v.dev.Observation, v.dev.SeenAt, v.dirty = o, v.now, true
@@ -42,10 +41,9 @@ func (d *Dispatcher) Observe(ctx context.Context, name string, o device.Observat
 }
 
 // Forget ends a device's observation, if it is still the one of that address
-// and token.
-func (d *Dispatcher) Forget(ctx context.Context, name string, o device.Observation) (Presentation, error) {
-	return d.visit(ctx, ledger.Registrations, registered(name), func(v *visit) error {
-		v.answers = true
+// and token, and answers with the list.
+func (d *Dispatcher) Forget(ctx context.Context, name string, o device.Observation) (device.Device, command.Presentation, error) {
+	return d.answer(ctx, ledger.Registrations, name, func(v *visit) error {
 		if v.dev.Observation.Same(o) {
 			v.dev.Observation, v.dirty = device.Observation{}, true
 		}
@@ -53,18 +51,16 @@ func (d *Dispatcher) Forget(ctx context.Context, name string, o device.Observati
 	})
 }
 
-// Revive notes that a device whose observation was suspended is heard of, and
-// gives it its turn.
-func (d *Dispatcher) Revive(ctx context.Context, handle int64) error {
-	_, err := d.visit(ctx, ledger.Registrations, byHandle(handle), func(v *visit) error {
-		if v.dev.Observation.Suspended {
-			v.dev.Observation.Suspended, v.dirty = false, true
-			v.dev.SeenAt = v.now
-			return v.logDevice(command.EventObserving, "", map[string]any{"address": v.dev.Observation.Remote.String()})
-		}
-		return nil
+// answer visits a device whose request is answered with its list.
+func (d *Dispatcher) answer(ctx context.Context, lane ledger.Lane, name string, f func(*visit) error) (device.Device, command.Presentation, error) {
+	v, err := d.visit(ctx, lane, registered(name), func(v *visit) error {
+		v.answers = true
+		return f(v)
 	})
-	return err
+	if err != nil {
+		return device.Device{}, command.Presentation{}, err
+	}
+	return v.dev, v.shown, nil
 }
 
 // registered finds a device that has registered at least once and was not
@@ -79,11 +75,19 @@ func registered(name string) finder {
 	}
 }
 
+// arrival is what became of an exchange with a device: with the observation
+// that it went to, or, if it answered a GET, none.
+type arrival struct {
+	device      int64
+	observation device.Observation
+	command.Arrival
+}
+
 // Arrived takes what became of an exchange. It never blocks: the fact goes to
 // the store with others, within a second.
-func (d *Dispatcher) Arrived(a Arrival) {
+func (d *Dispatcher) Arrived(handle int64, o device.Observation, a command.Arrival) {
 	select {
-	case d.arrivals <- a:
+	case d.arrivals <- arrival{handle, o, a}:
 	default: // see arrivalsMax
 	}
 }
@@ -91,7 +95,7 @@ func (d *Dispatcher) Arrived(a Arrival) {
 // runArrivals takes the transport's facts to the store, many in one commit.
 func (d *Dispatcher) runArrivals(ctx context.Context) error {
 	for {
-		var group []Arrival
+		var group []arrival
 		select {
 		case <-ctx.Done():
 			return nil
@@ -109,18 +113,18 @@ func (d *Dispatcher) runArrivals(ctx context.Context) error {
 
 // arrived notes a group of arrivals. A commit that fails costs their facts:
 // the lists are presented again, and the reports say more.
-func (d *Dispatcher) arrived(ctx context.Context, group []Arrival) error {
+func (d *Dispatcher) arrived(ctx context.Context, group []arrival) error {
 	var visits []*visit
 	err := d.store.Update(context.WithoutCancel(ctx), ledger.Deliveries, func(tx ledger.Tx) error {
 		visits = nil
 		for _, a := range group {
-			dev, err := tx.Device(a.Device)
+			dev, err := tx.Device(a.device)
 			if err != nil {
 				return err
 			}
 			v := &visit{d: d, tx: tx, now: clock(), dev: dev, answers: true}
 			if err := v.arrived(a); err != nil {
-				return fmt.Errorf("device %d: %w", a.Device, err)
+				return fmt.Errorf("device %d: %w", a.device, err)
 			}
 			visits = append(visits, v)
 		}
@@ -137,7 +141,7 @@ func (d *Dispatcher) arrived(ctx context.Context, group []Arrival) error {
 
 // arrived notes one exchange: on each execution that it carried, and on the
 // observation that it went to.
-func (v *visit) arrived(a Arrival) error {
+func (v *visit) arrived(a arrival) error {
 	ended := len(v.ended)
 	for _, c := range a.Carried {
 		x, err := v.tx.ExecutionBySeq(v.dev.Handle, c.Seq)
@@ -165,12 +169,12 @@ func (v *visit) arrived(a Arrival) error {
 }
 
 // trigger is what the exchange means to an execution that it carried.
-func (a Arrival) trigger(c Carried, x command.Execution) command.Trigger {
+func (a arrival) trigger(c command.Carried, x command.Execution) command.Trigger {
 	t := command.Trigger{Kind: command.Unanswered, Attempts: a.Attempts}
 	switch {
-	case a.Outcome == Acked && c.Cancel:
+	case a.Outcome == command.DeliveryAcked && c.Cancel:
 		t.Kind = command.AckCancel
-	case a.Outcome == Acked:
+	case a.Outcome == command.DeliveryAcked:
 		t.Kind = command.Ack
 	case x.State == command.Sent && x.Command.Policy.Redelivery == command.Once:
 		t.Kind = command.GiveUp
@@ -180,12 +184,12 @@ func (a Arrival) trigger(c Carried, x command.Execution) command.Trigger {
 
 // lostSight ends or suspends the observation that nobody answers for. A newer
 // one stays.
-func (v *visit) lostSight(a Arrival) error {
-	if a.Outcome == Acked || !a.Observation.Remote.IsValid() || !v.dev.Observation.Same(a.Observation) {
+func (v *visit) lostSight(a arrival) error {
+	if a.Outcome == command.DeliveryAcked || !a.observation.Remote.IsValid() || !v.dev.Observation.Same(a.observation) {
 		return nil
 	}
 	v.dirty = true
-	if a.Outcome == Reset {
+	if a.Outcome == command.DeliveryReset {
 		v.dev.Observation = device.Observation{}
 		return v.logDevice(command.EventSuspended, "", map[string]any{"reason": "reset"})
 	}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"behest/command"
@@ -9,29 +10,19 @@ import (
 	"behest/device"
 )
 
-// Registering is a device's request to be registered.
-type Registering struct {
-	Name     string
-	Lifetime time.Duration
-	Window   int
-	Last     *uint32 // the last sequence number that it remembers
-	Params   map[string]string
-	Links    string
-}
-
 // Register registers a device, or registers it anew, and answers with its
 // handle. Its queue stays; its observation stays, until it observes again. A
 // `last` that contradicts what is stored ends what is open on it.
-func (d *Dispatcher) Register(ctx context.Context, r Registering) (int64, error) {
+func (d *Dispatcher) Register(ctx context.Context, r device.Registering) (int64, error) {
 	var answer error
-	p, err := d.visit(ctx, ledger.Registrations, byNameOrNew(r.Name), func(v *visit) (err error) {
+	v, err := d.visit(ctx, ledger.Registrations, byNameOrNew(r.Name), func(v *visit) (err error) {
 		answer, err = v.register(r)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	return p.Device.Handle, answer
+	return v.dev.Handle, answer
 }
 
 // byNameOrNew finds a device, or makes it known.
@@ -46,7 +37,7 @@ func byNameOrNew(name string) finder {
 	}
 }
 
-func (v *visit) register(r Registering) (answer, err error) {
+func (v *visit) register(r device.Registering) (answer, err error) {
 	if r.Last != nil {
 		switch v.dev.Remember(*r.Last, v.now, v.tx.Base()) {
 		case device.Impossible:
@@ -64,8 +55,8 @@ func (v *visit) register(r Registering) (answer, err error) {
 	v.dev.Registration = device.Registration{
 		At: v.now, Lifetime: r.Lifetime, Window: r.Window, Params: r.Params, Links: r.Links,
 	}
-	v.dev.RemovedAt = time.Time{}
-	v.dev.SeenAt, v.dirty = v.now, true
+	v.dev.RemovedAt, v.dirty = time.Time{}, true
+	v.heard(r.From)
 	return nil, v.logDevice(command.EventRegistered, "", map[string]any{"lifetime_seconds": int64(r.Lifetime / time.Second)})
 }
 
@@ -95,12 +86,15 @@ func (v *visit) lose(last uint32, cause command.Cause, kind command.EventType) e
 
 // Refresh says that a registered device is still there. A lifetime of zero
 // leaves it as it is.
-func (d *Dispatcher) Refresh(ctx context.Context, handle int64, lifetime time.Duration) error {
+func (d *Dispatcher) Refresh(ctx context.Context, handle int64, from netip.AddrPort, lifetime time.Duration) error {
 	_, err := d.visit(ctx, ledger.Registrations, registeredHandle(handle), func(v *visit) error {
-		v.dev.Registration.At, v.dev.SeenAt, v.dirty = v.now, v.now, true
+		lapsed := !v.dev.Alive(v.now)
+		v.dev.Registration.At, v.dirty = v.now, true
 		if lifetime > 0 {
 			v.dev.Registration.Lifetime = lifetime
 		}
+		v.heard(from)
+		v.revived = v.revived || lapsed && v.dev.Online(v.now)
 		return nil
 	})
 	return err

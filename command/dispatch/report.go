@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"net/netip"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -10,10 +11,10 @@ import (
 // Report takes what device name says about its execution seq. When it answers
 // nil, that is on disk, and the device may forget it. A contradiction is kept
 // as an event, and refused.
-func (d *Dispatcher) Report(ctx context.Context, name string, seq uint32, r command.Report) error {
+func (d *Dispatcher) Report(ctx context.Context, name string, from netip.AddrPort, seq uint32, r command.Report) error {
 	var answer error
 	_, err := d.visit(ctx, ledger.Reports, byName(name), func(v *visit) (err error) {
-		v.seen()
+		v.heard(from)
 		answer, err = v.report(seq, r)
 		return err
 	})

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"behest/command"
@@ -19,10 +20,11 @@ type visit struct {
 	dev      device.Device
 	dirty    bool   // dev must be saved
 	answers  bool   // what is released leaves with the answer to the device's own request
-	reported uint32 // see Presentation
+	reported uint32 // see command.Presentation
+	revived  bool   // likewise
 
 	// What there is to tell after the commit.
-	shown    Presentation
+	shown    command.Presentation
 	released []command.Execution
 	ended    []command.ID
 	next     time.Time // the earliest deadline that was written; zero: none
@@ -44,7 +46,7 @@ func byName(name string) finder {
 //
 // The commit is waited for even when ctx has ended: whoever committed must
 // tell.
-func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f func(*visit) error) (Presentation, error) {
+func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f func(*visit) error) (*visit, error) {
 	var v *visit
 	err := d.store.Update(context.WithoutCancel(ctx), lane, func(tx ledger.Tx) error {
 		dev, err := find(tx)
@@ -58,10 +60,10 @@ func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f
 		return v.turn()
 	})
 	if err != nil {
-		return Presentation{}, d.failed(err)
+		return nil, d.failed(err)
 	}
 	d.tell(v)
-	return v.shown, nil
+	return v, nil
 }
 
 // clock is the present as the store keeps it: to the millisecond, so that what
@@ -80,7 +82,7 @@ func (d *Dispatcher) failed(err error) error {
 // tell tells what v committed.
 func (d *Dispatcher) tell(v *visit) {
 	if !v.answers {
-		d.presenter.Present(v.shown)
+		d.presenter.Present(v.dev, v.shown)
 	}
 	d.waits.tell(v.ended)
 	if !v.next.IsZero() {
@@ -115,9 +117,9 @@ func (v *visit) turn() error {
 	if err := v.save(); err != nil {
 		return err
 	}
-	v.shown = Presentation{
-		Device: v.dev, Generation: v.d.generation.Add(1),
-		List: command.List(open), Waiting: waiting, Reported: v.reported,
+	v.shown = command.Presentation{
+		Generation: v.d.generation.Add(1), List: command.List(open),
+		Waiting: waiting, Revived: v.revived, Reported: v.reported,
 	}
 	return nil
 }
@@ -130,10 +132,15 @@ func (v *visit) save() error {
 	return v.tx.SaveDevice(&v.dev)
 }
 
-// seen notes a sign of life, once a minute: a busy device is not worth a
-// write for every word.
-func (v *visit) seen() {
+// heard notes a sign of life from an address: once a minute, for a busy device
+// is not worth a write for every word; and at once if it is where a suspended
+// observation is.
+func (v *visit) heard(from netip.AddrPort) {
 	if v.now.Sub(v.dev.SeenAt) >= time.Minute {
+		v.dev.SeenAt, v.dirty = v.now, true
+	}
+	if o := &v.dev.Observation; o.Suspended && o.Remote == from {
+		o.Suspended, v.revived = false, true
 		v.dev.SeenAt, v.dirty = v.now, true
 	}
 }
