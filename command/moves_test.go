@@ -19,7 +19,11 @@ func TestMovesGolden(t *testing.T) {
 		var refused []string
 		for _, k := range Kinds {
 			x, now := s.reach(t, k)
-			y, v := x.Step(sample(k), x.moment(k, now))
+			trigger := sample(k)
+			if k.isReport() {
+				trigger = Reported(trigger.Report, x.State)
+			}
+			y, v := x.Step(trigger, x.moment(k, now))
 			if v == Refused {
 				refused = append(refused, k.String())
 				continue
