@@ -1,0 +1,225 @@
+package access
+
+import (
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTokenFormIsFixed(t *testing.T) {
+	seen := make(map[string]bool)
+	for range 1000 {
+		text := NewToken()
+		if len(text) != 50 || !strings.HasPrefix(text, "bh_") {
+			t.Fatalf("%q is not 50 characters behind bh_", text)
+		}
+		token, err := ParseToken(text)
+		if err != nil {
+			t.Fatalf("ParseToken(%q): %v", text, err)
+		}
+		if seen[token.ID] {
+			t.Fatalf("the id %s came twice in a thousand", token.ID)
+		}
+		seen[token.ID] = true
+	}
+}
+
+func TestTokenOfRecordStillParses(t *testing.T) {
+	// Tokens are in files and password managers: their form cannot change.
+	token, err := ParseToken("bh_0a1b2c3d00112233445566778899aabbccddeeff3jpspsg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token.ID != "0a1b2c3d" {
+		t.Errorf("got id %s", token.ID)
+	}
+	const want = "5947d7c3"
+	if got := hex.EncodeToString(token.Hash[:4]); got != want {
+		t.Errorf("got a hash that begins with %s, want %s", got, want)
+	}
+}
+
+func TestAnyChangedCharacterIsNoToken(t *testing.T) {
+	text := NewToken()
+	for i := range text {
+		for _, c := range []byte{'0', '1', 'z', 'i', 'A', '_', 0, 0xff} {
+			changed := text[:i] + string([]byte{c}) + text[i+1:]
+			if changed == text {
+				continue
+			}
+			if _, err := ParseToken(changed); !errors.Is(err, ErrNoToken) {
+				t.Errorf("ParseToken with byte %d set to %q: %v", i, c, err)
+			}
+		}
+	}
+	for i := range text {
+		if _, err := ParseToken(text[:i]); !errors.Is(err, ErrNoToken) {
+			t.Errorf("the first %d characters are a token: %v", i, err)
+		}
+	}
+	for name, text := range map[string]string{
+		"trailing space": text + " ", "upper case": strings.ToUpper(text), "another prefix": "gh" + text[2:],
+		"twice": text + text, "newline": text[:49] + "\n",
+	} {
+		if _, err := ParseToken(text); !errors.Is(err, ErrNoToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestKeeperKnowsItsTokensOnly(t *testing.T) {
+	var k Keeper
+	mine, other := NewToken(), NewToken()
+	ann := Identity{User: "ann", Roles: Operator | Approver}
+	token, err := ParseToken(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Authenticate(t.Context(), mine); !errors.Is(err, ErrUnknownToken) {
+		t.Errorf("before it is added: %v", err)
+	}
+	if err := k.Add(token, ann); err != nil {
+		t.Fatal(err)
+	}
+	got, err := k.Authenticate(t.Context(), mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, ann); diff != "" {
+		t.Errorf("identity (-got +want):\n%s", diff)
+	}
+	sameID := mine[:3+idChars] + other[3+idChars:3+idChars+secretChars]
+	sameID += checksum(sameID[3:])
+	for name, text := range map[string]string{"another token": other, "same id, another secret": sameID} {
+		if _, err := k.Authenticate(t.Context(), text); !errors.Is(err, ErrUnknownToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := k.Authenticate(t.Context(), "secret"); !errors.Is(err, ErrNoToken) {
+		t.Errorf("no token at all: %v", err)
+	}
+	if err := k.Add(token, Identity{User: "eve", Roles: Admin}); err == nil {
+		t.Error("a token that is there was taken over")
+	}
+	if !k.Revoke(token.ID) || k.Revoke(token.ID) {
+		t.Error("Revoke does not tell whether there was one")
+	}
+	if _, err := k.Authenticate(t.Context(), mine); !errors.Is(err, ErrUnknownToken) {
+		t.Errorf("after it is revoked: %v", err)
+	}
+}
+
+func TestKeeperRefusesNobodies(t *testing.T) {
+	for name, who := range map[string]Identity{
+		"no name": {Roles: Admin}, "no role": {User: "ann"}, "a role that does not exist": {User: "ann", Roles: 1 << 4},
+	} {
+		var k Keeper
+		token, _ := ParseToken(NewToken())
+		if err := k.Add(token, who); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestKeeperServesManyAtOnce(t *testing.T) {
+	var k Keeper
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				text := NewToken()
+				token, _ := ParseToken(text)
+				if err := k.Add(token, Identity{User: "ann", Roles: Viewer}); err != nil {
+					t.Error(err)
+				}
+				if _, err := k.Authenticate(t.Context(), text); err != nil {
+					t.Error(err)
+				}
+				k.Revoke(token.ID)
+			}
+		})
+	}
+	wg.Wait()
+	if len(k.tokens) != 0 {
+		t.Errorf("%d tokens are left over", len(k.tokens))
+	}
+}
+
+func TestRoleNamesRoundTrip(t *testing.T) {
+	if got, want := everyRole.String(), "viewer,operator,approver,admin"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for _, name := range everyRole.Names() {
+		r, err := ParseRole(name)
+		if err != nil || r.String() != name {
+			t.Errorf("ParseRole(%q) = %v, %v", name, r, err)
+		}
+	}
+	if _, err := ParseRole("root"); err == nil {
+		t.Error("root is a role")
+	}
+}
+
+// who may do what, as the design says it: read each line aloud.
+func TestRolesMayWhatTheDesignSays(t *testing.T) {
+	want := map[string]string{
+		"POST /v1/commands":                         "operator,admin",
+		"GET /v1/commands":                          "viewer,operator,approver,admin",
+		"GET /v1/commands/{id}":                     "viewer,operator,approver,admin",
+		"GET /v1/commands/{id}/executions":          "viewer,operator,approver,admin",
+		"GET /v1/commands/{id}/executions/{device}": "viewer,operator,approver,admin",
+		"POST /v1/commands/{id}/cancel":             "operator,approver,admin",
+		"GET /v1/devices":                           "viewer,operator,approver,admin",
+		"GET /v1/devices/{device}":                  "viewer,operator,approver,admin",
+		"PUT /v1/devices/{device}":                  "operator,admin",
+		"PATCH /v1/devices/{device}":                "operator,admin",
+		"DELETE /v1/devices/{device}":               "admin",
+		"POST /v1/devices/{device}/cancel":          "operator,approver,admin",
+		"GET /v1/me":                                "viewer,operator,approver,admin",
+		"GET /livez":                                "everybody",
+		"GET /readyz":                               "everybody",
+		"GET /openapi.json":                         "viewer,operator,approver,admin or on loopback",
+	}
+	got := make(map[string]string)
+	for route, rule := range Rules {
+		s := rule.Roles.String()
+		switch rule.Public {
+		case Everybody:
+			s += "everybody"
+		case OnLoopback:
+			s += " or on loopback"
+		}
+		got[route] = s
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("rules (-got +want):\n%s", diff)
+	}
+}
+
+func TestLineBreakInTheBodyIsNoToken(t *testing.T) {
+	body := "0a1b2c3d00112233\n\n5566778899aabbccddeeff" + "01"
+	body = body[:idChars+secretChars]
+	if _, err := ParseToken(tokenPrefix + body + checksum(body)); !errors.Is(err, ErrNoToken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzParseToken(f *testing.F) {
+	f.Add("bh_0a1b2c3d00112233445566778899aabbccddeeff3jpspsg")
+	f.Add(NewToken())
+	f.Add("bh_")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		token, err := ParseToken(text)
+		if err != nil {
+			return
+		}
+		if len(text) != tokenChars || text[3:3+idChars] != token.ID {
+			t.Errorf("%q parsed as %+v", text, token)
+		}
+	})
+}

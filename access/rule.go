@@ -1,0 +1,45 @@
+package access
+
+// Rule says who may use a route.
+type Rule struct {
+	Roles Roles // any of these; none for Public
+	Public
+}
+
+// Public says who needs no token.
+type Public uint8
+
+const (
+	Nobody     Public = iota // everybody needs one
+	OnLoopback               // callers on this machine need none
+	Everybody                // nobody needs one
+)
+
+// Sets of roles as the rules use them.
+const (
+	readers    = everyRole
+	operators  = Operator | Admin
+	cancellers = Operator | Approver | Admin // stopping never needs more than seeing what runs
+	admins     = Admin
+)
+
+// Rules is the rule of every route of the operator API, by method and path as
+// the contract writes them. What is not here may not be served.
+var Rules = map[string]Rule{
+	"POST /v1/commands":                         {Roles: operators},
+	"GET /v1/commands":                          {Roles: readers},
+	"GET /v1/commands/{id}":                     {Roles: readers},
+	"GET /v1/commands/{id}/executions":          {Roles: readers},
+	"GET /v1/commands/{id}/executions/{device}": {Roles: readers},
+	"POST /v1/commands/{id}/cancel":             {Roles: cancellers},
+	"GET /v1/devices":                           {Roles: readers},
+	"GET /v1/devices/{device}":                  {Roles: readers},
+	"PUT /v1/devices/{device}":                  {Roles: operators},
+	"PATCH /v1/devices/{device}":                {Roles: operators},
+	"DELETE /v1/devices/{device}":               {Roles: admins}, // it ends what is under way, unknown
+	"POST /v1/devices/{device}/cancel":          {Roles: cancellers},
+	"GET /v1/me":                                {Roles: readers},
+	"GET /livez":                                {Public: Everybody},
+	"GET /readyz":                               {Public: Everybody},
+	"GET /openapi.json":                         {Roles: readers, Public: OnLoopback},
+}
