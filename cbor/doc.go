@@ -80,7 +80,7 @@
 // # Why a walk of our own
 //
 // Keys unique by value and of any kind, UTF-8 in the parts that are kept raw,
-// an offset in each refusal and no allocation on the way are one recursion of a
-// page (item.go). The library prints diagnostic notation, and is the second
+// an offset in each refusal and one copy of the input as all the memory it takes
+// are one recursion of two pages (item.go). The library prints diagnostic notation, and is the second
 // opinion that every fuzz target asks.
 package cbor

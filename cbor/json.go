@@ -3,7 +3,6 @@ package cbor
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -313,87 +312,6 @@ func hasLoneSurrogate(body []byte) bool {
 	return high
 }
 
-// ToJSON shows the CBOR item in b as JSON. What JSON cannot carry, or what is
-// no sound item, shows whole as {"$cbor": "hex"} and is not valid.
-func ToJSON(b []byte) (raw json.RawMessage, valid bool) {
-	if sound, err := normal(nil, b, DepthMax); err == nil {
-		if out, _, ok := appendJSON(nil, sound); ok {
-			return out, true
-		}
-	}
-	raw = append(raw, `{"`+cborName+`":"`...)
-	raw = hex.AppendEncode(raw, b)
-	return append(raw, `"}`...), false
-}
-
-// appendJSON appends the sound item at the front of b, whose length is n.
-func appendJSON(dst, b []byte) (out []byte, n int, ok bool) {
-	h, n, _ := readHead(b)
-	switch h.major {
-	case majorUint:
-		return strconv.AppendUint(dst, h.arg, 10), n, true
-	case majorNint:
-		v := -1 - int64(h.arg)
-		return strconv.AppendInt(dst, v, 10), n, v < 0 // else it is past 64 bits
-	case majorBytes, majorText:
-		body := b[n : n+int(h.arg)]
-		n += len(body)
-		if h.major == majorText {
-			return appendQuoted(dst, string(body)), n, true
-		}
-		dst = append(dst, `{"`+bytesName+`":"`...)
-		dst = base64.RawURLEncoding.AppendEncode(dst, body)
-		return append(dst, `"}`...), n, true
-	case majorArray, majorMap:
-		return appendMembers(dst, b, h, n)
-	case majorSimple:
-		return appendSimple(dst, h, n)
-	}
-	return dst, n, false // a tag
-}
-
-// appendMembers appends the array or map whose head of n bytes is h.
-func appendMembers(dst, b []byte, h head, n int) (out []byte, length int, ok bool) {
-	brackets := "[]"
-	if h.major == majorMap {
-		brackets = "{}"
-	}
-	dst = append(dst, brackets[0])
-	for i := range h.arg {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		if h.major == majorMap {
-			k, size, _ := readHead(b[n:])
-			if k.major != majorText {
-				return dst, n, false
-			}
-			name := b[n+size : n+size+int(k.arg)]
-			n += size + len(name)
-			dst = append(appendQuoted(dst, toJSONName(string(name))), ':')
-		}
-		size := 0
-		if dst, size, ok = appendJSON(dst, b[n:]); !ok {
-			return dst, n, false
-		}
-		n += size
-	}
-	return append(dst, brackets[1]), n, true
-}
-
-func appendSimple(dst []byte, h head, n int) (out []byte, length int, ok bool) {
-	switch h.info {
-	case simpleFalse, simpleTrue:
-		return strconv.AppendBool(dst, h.info == simpleTrue), n, true
-	case simpleNull:
-		return append(dst, "null"...), n, true
-	case info2Bytes, info4Bytes, info8Bytes:
-		out, ok = appendJSONFloat(dst, widen(h))
-		return out, n, ok
-	}
-	return dst, n, false
-}
-
 // reservedName says whether name is one of the two, or one of these behind more
 // dollars: in JSON it then has one dollar more than in CBOR.
 func reservedName(name string) bool {
@@ -413,24 +331,4 @@ func fromJSONName(name string) string {
 		return name[1:]
 	}
 	return name
-}
-
-// appendQuoted appends s, which is UTF-8, as a JSON string. It escapes what
-// JSON demands [RFC 8259 7] and nothing else: the text is no HTML.
-func appendQuoted(dst []byte, s string) []byte {
-	const hexDigits = "0123456789abcdef"
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
 }

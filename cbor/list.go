@@ -69,8 +69,7 @@ func checkEntry(e *command.Entry) error {
 	case e.Params == nil:
 		return nil
 	}
-	var scratch [scratchBytes]byte
-	if _, err := normal(scratch[:0], e.Params, DepthMax); err != nil {
+	if err := check(e.Params, DepthMax); err != nil {
 		return &command.Error{Code: command.CodeInternal, Msg: "list: params are no sound item", Err: err}
 	}
 	return nil

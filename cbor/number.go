@@ -75,22 +75,3 @@ func parseDecimal(text string) decimal {
 	power = min(max(power, math.MinInt32), math.MaxInt32)
 	return decimal{strings.TrimRight(digits, "0"), power + len(whole) - leading}
 }
-
-// appendJSONFloat appends the float64 so that it reads as a float again, if
-// JSON can write it.
-func appendJSONFloat(dst []byte, bits uint64) ([]byte, bool) {
-	f := math.Float64frombits(bits)
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return dst, false
-	}
-	// Between these, a number is easier to read without an exponent.
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		return strconv.AppendFloat(dst, f, 'e', -1, 64), true
-	}
-	start := len(dst)
-	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
-	if !strings.Contains(string(dst[start:]), ".") {
-		dst = append(dst, ".0"...)
-	}
-	return dst, true
-}

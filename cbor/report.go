@@ -39,8 +39,7 @@ func DecodeReport(b []byte) (command.Report, error) {
 	if len(b) > command.ReportBytesMax {
 		return command.Report{}, command.Errorf(command.CodeTooLarge, "a report has at most %d bytes", command.ReportBytesMax)
 	}
-	var scratch [scratchBytes]byte
-	if _, err := normal(scratch[:0], b, DepthMax); err != nil {
+	if err := check(b, DepthMax); err != nil {
 		return command.Report{}, err
 	}
 	h, at, _ := readHead(b)
@@ -77,9 +76,6 @@ func DecodeReport(b []byte) (command.Report, error) {
 	}
 	return r, nil
 }
-
-// scratchBytes is room on the stack for the usual report while it is checked.
-const scratchBytes = 256
 
 func decodeStatus(value []byte) (command.Status, bool) {
 	h, _, _ := readHead(value)
