@@ -1,0 +1,32 @@
+// Package coap is the device's side of Behest: registration as in RFC 9176, the
+// open list that a device observes (RFC 7641), and the reports that it posts.
+//
+//	GET    /.well-known/core    what is here, RFC 6690
+//	POST   /rd?ep=NAME          register; 2.01 with the registration's own path
+//	POST   /rd/HANDLE           refresh
+//	DELETE /rd/HANDLE           leave
+//	GET    /c/NAME              the open list; with Observe 0, each change of it
+//	POST   /c/NAME/SEQ          a report
+//
+// Messages, repeats and blocks are package endpoint's; what a request means is
+// the use cases'. This room says which bytes are which, and presents: it knows
+// of each device that has something open the list that it should see, carries
+// that to it, and says what became of the carrying.
+//
+// # Presenting
+//
+// A device's list is state, not a queue: a lost or merged notification costs
+// time, never a command. So there is one list per device, the youngest that was
+// committed, and at most one exchange that carries it. Each transmission of
+// that exchange is built afresh, from the list and the seconds as they are
+// then, and remembered by what it carried: an ACK is worth that, and no more.
+//
+//	Acked    the list is there; it is shown again with back-off until each
+//	         command of it was reported on or may no longer start
+//	Reset    the observation is over
+//	Silent   the observation is suspended until the device is heard of
+//
+// Nothing is kept of a device that has nothing open: an idle observer costs no
+// memory here. After a crash nothing is remembered; the use cases present anew
+// what is open, and an observer at worst sees a list twice.
+package coap
