@@ -1,0 +1,652 @@
+package device
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"behest/firmware-sim/behaviour"
+	"behest/firmware-sim/link"
+	"behest/firmware-sim/message"
+	"behest/firmware-sim/storage"
+	"behest/firmware-sim/wire"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var (
+	serverAt = netip.MustParseAddrPort("10.0.0.1:5683")
+	deviceAt = netip.MustParseAddrPort("10.0.0.2:40000")
+)
+
+// bench is a server, a network and one device that can be rebooted.
+type bench struct {
+	t       *testing.T
+	network *link.Network
+	server  *server
+	options Options
+	faults  link.Faults
+
+	device *Device
+	ended  chan error
+	mu     sync.Mutex
+	events []Event
+}
+
+// with runs a story in no time at all.
+func with(t *testing.T, o Options, story func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, network: link.NewNetwork(), options: o}
+		conn, err := b.network.Listen(serverAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.server = newServer(t, conn)
+		b.options.Name, b.options.Server = "pump-7", serverAt
+		if b.options.Store == nil {
+			b.options.Store = storage.NewRAM()
+		}
+		if b.options.Seed == 0 {
+			b.options.Seed = 1
+		}
+		b.options.Notify = func(e Event) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.events = append(b.events, e)
+		}
+		story(b)
+		b.off()
+		b.server.close()
+	})
+}
+
+// boot switches the device on.
+func (b *bench) boot() {
+	b.t.Helper()
+	conn, err := b.network.Listen(deviceAt)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if b.faults != (link.Faults{}) {
+		conn = link.Impair(conn, b.faults)
+	}
+	if b.device, err = New(conn, b.options); err != nil {
+		b.t.Fatal(err)
+	}
+	b.ended = make(chan error, 1)
+	go func(d *Device, ended chan<- error) { ended <- d.Run(b.t.Context()) }(b.device, b.ended)
+}
+
+// off takes the power away, if it is on.
+func (b *bench) off() {
+	b.t.Helper()
+	if b.device == nil {
+		return
+	}
+	b.device.Crash()
+	if err := <-b.ended; err != nil && !errors.Is(err, ErrPowerLoss) {
+		b.t.Error(err)
+	}
+	b.device = nil
+}
+
+// wait lets time pass, until all is quiet at its end.
+func (b *bench) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// mustTell checks all reports that the server got.
+func (b *bench) mustTell(want ...told) {
+	b.t.Helper()
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	if diff := cmp.Diff(b.server.reports, want, cmpopts.EquateEmpty()); diff != "" {
+		b.t.Errorf("reports (-got +want):\n%s", diff)
+	}
+}
+
+func (b *bench) mustHaveActed(want map[uint32]int) {
+	b.t.Helper()
+	if diff := cmp.Diff(b.options.Store.Effects(), want, cmpopts.EquateEmpty()); diff != "" {
+		b.t.Errorf("effects (-got +want):\n%s", diff)
+	}
+}
+
+// count is how many events of a kind there were.
+func (b *bench) count(kind Kind) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for _, e := range b.events {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// planned makes a device that follows a behaviour, whatever the command.
+func planned(t *testing.T, text string) Options {
+	t.Helper()
+	plan, err := behaviour.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Plan: func(wire.Entry) behaviour.Plan { return plan }}
+}
+
+func command(seq uint32) wire.Entry { return wire.Entry{Seq: seq, Type: "pump.start", Seconds: 60} }
+
+func outcome(seq uint32, s wire.Status) told { return told{seq, wire.Report{Status: s}} }
+
+func running(seq uint32, percent uint8, n uint64) told {
+	return told{seq, wire.Report{Status: wire.Running, Progress: &percent, Next: new(uint64(1)), N: &n}}
+}
+
+// told with a code and an effect.
+func coded(seq uint32, s wire.Status, code int64, effect wire.Effect) told {
+	return told{seq, wire.Report{Status: s, Code: &code, Effect: &effect}}
+}
+
+func TestTheRound(t *testing.T) {
+	with(t, planned(t, `success:after=2s,result={"ok":true}`), func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		b.server.issue(command(1000))
+		b.wait(time.Second)
+		b.mustTell()
+		b.mustHaveActed(map[uint32]int{1000: 1})
+		b.wait(2 * time.Second)
+		b.mustTell(told{1000, wire.Report{Status: wire.Success, Result: []byte{0xa1, 0x62, 'o', 'k', 0xf5}}})
+		if diff := cmp.Diff(b.server.posts, []string{"rd?ep=pump-7&lt=3600&last=0"}); diff != "" {
+			b.t.Errorf("registrations (-got +want):\n%s", diff)
+		}
+		if got := b.options.Store.Memory().Last; got != 1000 {
+			b.t.Errorf("last is %d", got)
+		}
+	})
+}
+
+// TestReports checks what the server hears for each behaviour.
+func TestReports(t *testing.T) {
+	fresh := wire.Entry{Seq: 5, Type: "a", Seconds: 60, Fresh: true}
+	rows := []struct {
+		name, behaviour string
+		entry           wire.Entry
+		want            []told
+		effects         int
+	}{
+		{"success", "success", command(5), []told{outcome(5, wire.Success)}, 1},
+		{"failure", "failure:code=32,text=stuck", command(5),
+			[]told{{5, wire.Report{Status: wire.Failure, Code: new(int64(32)), Text: "stuck"}}}, 1},
+		{"reject", "reject:code=4", command(5), []told{{5, wire.Report{Status: wire.Rejected, Code: new(int64(4))}}}, 0},
+		{"running", "running:every=1s,for=2s", command(5),
+			[]told{running(5, 0, 1), running(5, 50, 2), outcome(5, wire.Success)}, 1},
+		{"report_every asks for running", "success:after=2s", wire.Entry{Seq: 5, Type: "a", Seconds: 60, ReportEvery: time.Second},
+			[]told{running(5, 0, 1), running(5, 50, 2), outcome(5, wire.Success)}, 1},
+		{"silent", "silent", command(5), nil, 1},
+		{"busy until its time is out", "busy:for=2m", command(5), []told{coded(5, wire.Rejected, wire.CodeExpired, wire.EffectNone)}, 0},
+		{"busy, then success", "busy:for=5s", command(5), []told{outcome(5, wire.Success)}, 1},
+		{"no seconds left", "success", wire.Entry{Seq: 5, Type: "a"}, []told{coded(5, wire.Rejected, wire.CodeExpired, wire.EffectNone)}, 0},
+		{"a cancel of what was never seen", "success", wire.Entry{Seq: 5, Cancel: true},
+			[]told{{5, wire.Report{Status: wire.Canceled, Effect: new(wire.EffectNone)}}}, 0},
+		{"fresh", "success", fresh, []told{{5, wire.Report{Status: wire.Running, N: new(uint64(1))}}, outcome(5, wire.Success)}, 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			with(t, planned(t, row.behaviour), func(b *bench) {
+				b.boot()
+				b.wait(time.Second)
+				b.server.issue(row.entry)
+				b.wait(time.Minute + 2*renotifyEvery)
+				b.mustTell(row.want...)
+				effects := map[uint32]int{}
+				if row.effects > 0 {
+					effects[5] = row.effects
+				}
+				b.mustHaveActed(effects)
+			})
+		})
+	}
+}
+
+func TestCancelWhileAtWork(t *testing.T) {
+	t.Run("stops", func(t *testing.T) {
+		with(t, planned(t, "success:after=1m"), func(b *bench) {
+			b.boot()
+			b.wait(time.Second)
+			b.server.issue(command(5))
+			b.wait(time.Second)
+			b.server.cancel(5)
+			b.wait(2 * time.Minute)
+			b.mustTell(told{5, wire.Report{Status: wire.Canceled, Effect: new(wire.EffectPartial)}})
+			b.mustHaveActed(map[uint32]int{5: 1})
+		})
+	})
+	t.Run("refuses", func(t *testing.T) {
+		with(t, planned(t, "refuse-cancel:then=success:after=2s"), func(b *bench) {
+			b.boot()
+			b.wait(time.Second)
+			b.server.issue(command(5))
+			b.wait(500 * time.Millisecond)
+			b.server.cancel(5)
+			b.wait(time.Minute)
+			refusal := wire.Report{Status: wire.Running, Code: new(int64(wire.CodeCannotCancel)), N: new(uint64(1))}
+			b.mustTell(told{5, refusal}, outcome(5, wire.Success))
+		})
+	})
+}
+
+// TestFreshWaitsForItsAnswer checks each answer to the running report of a fresh
+// command: only 2.04 lets it start.
+func TestFreshWaitsForItsAnswer(t *testing.T) {
+	rows := []struct {
+		name    string
+		code    message.Code // Empty: none
+		want    []told
+		effects map[uint32]int
+	}{
+		{"4.09: out of time", message.Conflict, []told{coded(5, wire.Rejected, wire.CodeExpired, wire.EffectNone)}, nil},
+		{"4.04: nobody knows it", message.NotFound, []told{coded(5, wire.Rejected, wire.CodeExpired, wire.EffectNone)}, nil},
+		{"no answer in time", message.Empty, []told{coded(5, wire.Failure, wire.CodeExpired, wire.EffectNone)}, nil},
+		{"5.03, then 2.04", message.Unavailable,
+			[]told{{5, wire.Report{Status: wire.Running, N: new(uint64(1))}}, outcome(5, wire.Success)}, map[uint32]int{5: 1}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			with(t, Options{}, func(b *bench) {
+				asked := 0
+				b.server.answer = func(method message.Code, path string) (message.Code, bool) {
+					if method != message.POST || path != "c/pump-7/5" {
+						return 0, false
+					}
+					asked++
+					return row.code, asked == 1
+				}
+				b.boot()
+				b.wait(time.Second)
+				b.server.issue(wire.Entry{Seq: 5, Type: "a", Seconds: 40, Fresh: true})
+				b.wait(3 * time.Minute)
+				b.mustTell(row.want...)
+				b.mustHaveActed(row.effects)
+			})
+		})
+	}
+}
+
+// TestAnswersToAReport goes through all of section 4.1.
+func TestAnswersToAReport(t *testing.T) {
+	rows := []struct {
+		code message.Code
+		stop bool
+	}{
+		{message.BadRequest, true}, {message.Forbidden, true}, {message.NotFound, true}, {message.Conflict, true},
+		{message.TooLarge, true}, {message.BadFormat, true},
+		{message.TooManyRequests, false}, {message.Unavailable, false}, {message.Incomplete, false},
+		{message.Unauthorized, false}, {message.Code(0xa0), false},
+	}
+	for _, row := range rows {
+		t.Run(row.code.String(), func(t *testing.T) {
+			with(t, Options{}, func(b *bench) {
+				var asked []time.Time
+				b.server.answer = func(method message.Code, path string) (message.Code, bool) {
+					if method != message.POST || path != "c/pump-7/5" {
+						return 0, false
+					}
+					asked = append(asked, time.Now())
+					b.server.open = nil
+					return row.code, len(asked) == 1
+				}
+				b.boot()
+				b.wait(time.Second)
+				b.server.issue(command(5))
+				b.wait(time.Minute)
+				if stopped := len(asked) == 1; stopped != row.stop {
+					b.t.Fatalf("reported %d times", len(asked))
+				}
+				if row.stop {
+					return
+				}
+				b.mustTell(outcome(5, wire.Success))
+				again := asked[1].Sub(asked[0])
+				if row.code == message.TooManyRequests || row.code == message.Unavailable {
+					if again < 7*time.Second || again > 8*time.Second {
+						b.t.Errorf("again after %v, Max-Age was 7 s", again)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestPowerLossAtEachPointActsAtMostOnce(t *testing.T) {
+	rows := []struct {
+		behaviour string
+		want      told
+		effects   map[uint32]int
+	}{
+		{"crash:at=stored", coded(5, wire.Failure, wire.CodeInterrupted, wire.EffectUnknown), nil},
+		{"crash:at=acted", coded(5, wire.Failure, wire.CodeInterrupted, wire.EffectUnknown), map[uint32]int{5: 1}},
+		{"crash:at=outcome", outcome(5, wire.Success), map[uint32]int{5: 1}},
+	}
+	for _, row := range rows {
+		t.Run(row.behaviour, func(t *testing.T) {
+			with(t, planned(t, row.behaviour), func(b *bench) {
+				b.boot()
+				b.wait(time.Second)
+				b.server.issue(command(5))
+				if err := <-b.ended; !errors.Is(err, ErrPowerLoss) {
+					b.t.Fatalf("the first life ended with %v", err)
+				}
+				b.mustTell()
+				b.boot()
+				b.wait(time.Minute)
+				b.mustTell(row.want)
+				b.mustHaveActed(row.effects)
+				if diff := cmp.Diff(b.server.posts, []string{"rd?ep=pump-7&lt=3600&last=0", "rd?ep=pump-7&lt=3600&last=5"}); diff != "" {
+					b.t.Errorf("registrations (-got +want):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestOutcomeIsRepeatedAfterAReboot(t *testing.T) {
+	with(t, planned(t, "failure:code=40"), func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		b.server.issue(command(5))
+		b.wait(time.Second)
+		b.off()
+		b.server.open = []wire.Entry{command(5)} // it never heard, or forgot
+		b.boot()
+		b.wait(2 * time.Second)
+		want := told{5, wire.Report{Status: wire.Failure, Code: new(int64(40))}}
+		b.mustTell(want, want)
+		b.mustHaveActed(map[uint32]int{5: 1})
+	})
+}
+
+func TestALongListAndALongReportGoInBlocks(t *testing.T) {
+	for _, size := range []uint8{6, 4, 2} {
+		t.Run(fmt.Sprint(16<<size), func(t *testing.T) {
+			result := bytes.Repeat([]byte{'x'}, 40_000)
+			o := Options{Plan: func(wire.Entry) behaviour.Plan {
+				plan := behaviour.DefaultPlan()
+				plan.Outcome.Result = append([]byte{0x59, 0x9c, 0x40}, result...)
+				return plan
+			}}
+			with(t, o, func(b *bench) {
+				b.server.blockSize = size
+				b.boot()
+				b.wait(time.Second)
+				long := command(5)
+				long.Params = append([]byte{0x59, 0x0b, 0xb8}, bytes.Repeat([]byte{7}, 3000)...)
+				b.server.issue(long)
+				b.wait(time.Minute)
+				want := wire.Report{Status: wire.Success, Result: append([]byte{0x59, 0x9c, 0x40}, result...)}
+				b.mustTell(told{5, want})
+			})
+		})
+	}
+}
+
+func TestSeparateResponsesAreUnderstood(t *testing.T) {
+	with(t, Options{}, func(b *bench) {
+		b.server.separate = true
+		b.server.open = []wire.Entry{command(5)}
+		b.server.due[5] = time.Now().Add(time.Minute)
+		b.boot()
+		b.wait(time.Second)
+		b.mustTell(outcome(5, wire.Success))
+		if b.server.acks == 0 || b.server.resets > 0 {
+			b.t.Errorf("%d acknowledged, %d reset", b.server.acks, b.server.resets)
+		}
+	})
+}
+
+func TestTheRegistrationIsKeptAlive(t *testing.T) {
+	with(t, Options{Lifetime: time.Minute, Window: 3}, func(b *bench) {
+		b.boot()
+		b.wait(100 * time.Second)
+		want := []string{"rd?ep=pump-7&lt=60&last=0&w=3", "rd/h1?", "rd/h1?"}
+		if diff := cmp.Diff(b.server.posts, want); diff != "" {
+			b.t.Errorf("registrations (-got +want):\n%s", diff)
+		}
+		token := b.server.token
+		b.wait(time.Minute)
+		if !bytes.Equal(b.server.token, token) {
+			b.t.Error("the observation's token changed at a refresh")
+		}
+	})
+}
+
+func TestAServerThatForgotIsToldAnew(t *testing.T) {
+	with(t, Options{Lifetime: time.Minute}, func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		forgot := true
+		b.server.mu.Lock()
+		b.server.token = nil
+		b.server.answer = func(method message.Code, path string) (message.Code, bool) {
+			if path == "rd" {
+				forgot = false
+			}
+			return message.NotFound, forgot
+		}
+		b.server.mu.Unlock()
+		b.wait(time.Minute)
+		b.server.issue(command(5))
+		b.wait(time.Second)
+		b.mustTell(outcome(5, wire.Success))
+	})
+}
+
+func TestAServerThatIsNotThereIsWaitedFor(t *testing.T) {
+	with(t, Options{}, func(b *bench) {
+		b.server.quiet = true
+		b.boot()
+		b.wait(10 * time.Minute)
+		if b.count(Waiting) == 0 || b.count(Unheard) < 3 {
+			b.t.Errorf("%d waiting, %d unheard", b.count(Waiting), b.count(Unheard))
+		}
+		b.server.mu.Lock()
+		b.server.quiet = false
+		b.server.mu.Unlock()
+		b.wait(5 * time.Minute)
+		b.server.issue(command(5))
+		b.wait(time.Second)
+		b.mustTell(outcome(5, wire.Success))
+	})
+}
+
+func TestAMalformedListDoesNoHarm(t *testing.T) {
+	with(t, Options{}, func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		b.server.mu.Lock()
+		b.server.number++
+		b.server.push(message.Message{Code: message.Content, Token: b.server.token, Payload: []byte{0x81, 0x00},
+			Options: message.Options{message.Uint(message.Observe, b.server.number)}})
+		b.server.mu.Unlock()
+		b.wait(time.Second)
+		if b.count(Malformed) != 1 {
+			b.t.Errorf("%d malformed lists were told of", b.count(Malformed))
+		}
+		b.server.issue(command(5))
+		b.wait(time.Second)
+		b.mustTell(outcome(5, wire.Success))
+	})
+}
+
+func TestAnOldTokenGetsAReset(t *testing.T) {
+	with(t, Options{}, func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		b.server.mu.Lock()
+		b.server.push(message.Message{Code: message.Content, Token: []byte{1, 2, 3}, Payload: []byte{0x80}})
+		b.server.mu.Unlock()
+		b.wait(time.Second)
+		if b.server.resets != 1 {
+			b.t.Errorf("%d resets", b.server.resets)
+		}
+	})
+}
+
+// TestBadNetworks is the promise: whatever is lost, doubled, held back or
+// switched off, nothing happens twice, every success is true, and every command
+// is told of in the end.
+func TestBadNetworks(t *testing.T) {
+	for _, loss := range []float64{0, 0.1, 0.3, 0.5} {
+		for seed := range uint64(4) {
+			name := fmt.Sprintf("loss %v seed %d", loss, seed)
+			t.Run(name, func(t *testing.T) { badNetwork(t, loss, seed) })
+		}
+	}
+}
+
+func badNetwork(t *testing.T, loss float64, seed uint64) {
+	const commands = 25
+	points := seed // every so many points the power fails
+	o := Options{
+		Seed: seed + 1,
+		Plan: func(e wire.Entry) behaviour.Plan {
+			plan := behaviour.DefaultPlan()
+			plan.After = time.Duration(e.Seq%3) * 2 * time.Second
+			plan.Every = time.Duration(e.Seq%2) * time.Second
+			return plan
+		},
+	}
+	passed := uint64(0)
+	o.PowerLoss = func(behaviour.Point, uint32) bool {
+		passed++
+		return points > 0 && passed%(7+points) == 0
+	}
+	with(t, o, func(b *bench) {
+		b.faults = link.Faults{Loss: loss, Duplicate: loss / 2, Reorder: loss / 2, Delay: time.Second, Seed: seed + 1}
+		b.boot()
+		for i := range uint32(commands) {
+			e := command(100 + i)
+			e.Seconds, e.Fresh = 120, i%5 == 4
+			b.server.issue(e)
+			for range 20 {
+				b.wait(time.Second)
+				select {
+				case err := <-b.ended:
+					if !errors.Is(err, ErrPowerLoss) {
+						b.t.Fatal(err)
+					}
+					b.boot()
+				default:
+				}
+			}
+			if i%8 == 7 {
+				b.server.cancel(100 + i)
+			}
+		}
+		for range 7200 { // two hours to settle: half of the datagrams lost, each way, is slow
+			b.wait(time.Second)
+			select {
+			case <-b.ended:
+				b.boot()
+			default:
+			}
+			b.server.mu.Lock()
+			settled := len(b.server.open) == 0
+			b.server.mu.Unlock()
+			if settled {
+				b.t.Logf("settled, after %d passed points", passed)
+				break
+			}
+		}
+		b.agree(commands)
+	})
+}
+
+// agree checks the server's truth against the world's.
+func (b *bench) agree(commands int) {
+	b.t.Helper()
+	effects := b.options.Store.Effects()
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	if len(b.server.open) > 0 || len(b.server.outcome) != commands {
+		b.t.Errorf("%d of %d commands have an outcome, open: %+v", len(b.server.outcome), commands, b.server.open)
+	}
+	for seq, r := range b.server.outcome {
+		switch n := effects[seq]; {
+		case n > 1:
+			b.t.Errorf("%d took effect %d times", seq, n)
+		case r.Status == wire.Success && n != 1:
+			b.t.Errorf("%d is a success without effect", seq)
+		case r.Effect != nil && *r.Effect == wire.EffectNone && n != 0:
+			b.t.Errorf("%d says none and took effect", seq)
+		}
+	}
+}
+
+func TestRunEndsWhenItsCommandsAreDone(t *testing.T) {
+	with(t, Options{Commands: 2}, func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		b.server.issue(command(5))
+		b.server.issue(command(6))
+		if err := <-b.ended; err != nil {
+			b.t.Error(err)
+		}
+		b.device = nil
+		b.mustTell(outcome(5, wire.Success), outcome(6, wire.Success))
+	})
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, err := link.NewNetwork().Listen(deviceAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := New(conn, Options{Name: "a", Server: serverAt})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := d.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	good := Options{Name: "a", Server: serverAt}
+	for name, spoil := range map[string]func(*Options){
+		"no name":               func(o *Options) { o.Name = "" },
+		"name of 64 bytes":      func(o *Options) { o.Name = strings.Repeat("a", 64) },
+		"slash":                 func(o *Options) { o.Name = "a/b" },
+		"control character":     func(o *Options) { o.Name = "a\n" },
+		"not UTF-8":             func(o *Options) { o.Name = "\xff" },
+		"no server":             func(o *Options) { o.Server = netip.AddrPort{} },
+		"half a second":         func(o *Options) { o.Lifetime = time.Second / 2 },
+		"lifetime over a limit": func(o *Options) { o.Lifetime = lifetimeMax + 1 },
+		"window of 9":           func(o *Options) { o.Window = 9 },
+		"negative commands":     func(o *Options) { o.Commands = -1 },
+	} {
+		o := good
+		spoil(&o)
+		if _, err := New(nil, o); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	if _, err := New(nil, good); err != nil {
+		t.Error(err)
+	}
+}
