@@ -20,6 +20,9 @@ func (r *jsonReader) number(dst []byte) []byte {
 	if !strings.ContainsAny(text, ".eE") {
 		return r.integer(dst, text)
 	}
+	if len(r.faults) == faultsMax { // the costly check below can change nothing
+		return appendNull(dst)
+	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || !isWrittenAs(f, text) {
 		r.fault("more digits than a float64 keeps, or past its range")
