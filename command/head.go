@@ -43,9 +43,11 @@ func Head(open []Execution, window int) (release []Execution, waiting bool) {
 	return release, waiting
 }
 
-// beside reports whether x, on the wire, takes no place in the window.
+// beside reports whether x, on the wire, takes no place in the window. What
+// ran beside the others stays there while it is being stopped.
 func (x Execution) beside() bool {
-	return x.Command.Policy.Urgent || x.State == Running && (x.Command.Policy.Parallel || x.Late)
+	ran := x.State == Running || x.State == Canceling && !x.StartedAt.IsZero()
+	return x.Command.Policy.Urgent || ran && (x.Command.Policy.Parallel || x.Late)
 }
 
 // List is the open list of a device: what it should be working on, in the
