@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// SeqAhead is how far, in seconds, a device's numbers may run ahead of the
-// clock. A restored store adds as much to its base: whatever was given out
-// after the backup, the next number is above it.
+// SeqAhead bounds, in seconds, how far a device's numbers run ahead of the
+// clock: always less than this. A restored store adds as much to its base: whatever was given out
+// after the backup, up to the very second of the restore, the next number is
+// above it.
 const SeqAhead = 3600
 
 // seqFloor is the least number that the clock allows at now.
@@ -21,7 +22,7 @@ func seqFloor(now time.Time, base uint32) uint64 {
 func (d *Device) NextSeq(now time.Time, base uint32) (uint32, bool) {
 	floor := seqFloor(now, base)
 	next := max(uint64(d.LastSeq)+1, floor)
-	if next > floor+SeqAhead || next > math.MaxUint32 {
+	if next >= floor+SeqAhead || next > math.MaxUint32 {
 		return 0, false
 	}
 	d.LastSeq = uint32(next)
