@@ -60,7 +60,11 @@ const (
 	datagramBytesMax = 2048
 )
 
-func (o Options) check() error {
+// Check says what is wrong with o, defaults filled in.
+func (o Options) Check() error {
+	if o.Lifetime == 0 {
+		o.Lifetime = lifetimeDefault
+	}
 	switch {
 	case o.Name == "" || len(o.Name) > nameBytesMax:
 		return fmt.Errorf("the endpoint name has 1 to %d bytes, not %d", nameBytesMax, len(o.Name))
@@ -100,11 +104,11 @@ type Device struct {
 
 // New makes a device that speaks over conn, which becomes its own.
 func New(conn link.Conn, o Options) (*Device, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
 	if o.Lifetime == 0 {
 		o.Lifetime = lifetimeDefault
-	}
-	if err := o.check(); err != nil {
-		return nil, err
 	}
 	if o.Plan == nil {
 		o.Plan = func(wire.Entry) behaviour.Plan { return behaviour.DefaultPlan() }

@@ -115,6 +115,23 @@ func (b *bench) mustTell(want ...told) {
 	}
 }
 
+// mustHaveRegistered checks all registrations and refreshes.
+func (b *bench) mustHaveRegistered(want ...string) {
+	b.t.Helper()
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	if diff := cmp.Diff(b.server.posts, want); diff != "" {
+		b.t.Errorf("registrations (-got +want):\n%s", diff)
+	}
+}
+
+// peek reads something of the server's.
+func peek[T any](s *server, field *T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *field
+}
+
 func (b *bench) mustHaveActed(want map[uint32]int) {
 	b.t.Helper()
 	if diff := cmp.Diff(b.options.Store.Effects(), want, cmpopts.EquateEmpty()); diff != "" {
@@ -168,9 +185,7 @@ func TestTheRound(t *testing.T) {
 		b.mustHaveActed(map[uint32]int{1000: 1})
 		b.wait(2 * time.Second)
 		b.mustTell(told{1000, wire.Report{Status: wire.Success, Result: []byte{0xa1, 0x62, 'o', 'k', 0xf5}}})
-		if diff := cmp.Diff(b.server.posts, []string{"rd?ep=pump-7&lt=3600&last=0"}); diff != "" {
-			b.t.Errorf("registrations (-got +want):\n%s", diff)
-		}
+		b.mustHaveRegistered("rd?ep=pump-7&lt=3600&last=0")
 		if got := b.options.Store.Memory().Last; got != 1000 {
 			b.t.Errorf("last is %d", got)
 		}
@@ -298,19 +313,20 @@ func TestAnswersToAReport(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.code.String(), func(t *testing.T) {
 			with(t, Options{}, func(b *bench) {
-				var asked []time.Time
+				var posted []time.Time
 				b.server.answer = func(method message.Code, path string) (message.Code, bool) {
 					if method != message.POST || path != "c/pump-7/5" {
 						return 0, false
 					}
-					asked = append(asked, time.Now())
+					posted = append(posted, time.Now())
 					b.server.open = nil
-					return row.code, len(asked) == 1
+					return row.code, len(posted) == 1
 				}
 				b.boot()
 				b.wait(time.Second)
 				b.server.issue(command(5))
 				b.wait(time.Minute)
+				asked := peek(b.server, &posted)
 				if stopped := len(asked) == 1; stopped != row.stop {
 					b.t.Fatalf("reported %d times", len(asked))
 				}
@@ -353,9 +369,7 @@ func TestPowerLossAtEachPointActsAtMostOnce(t *testing.T) {
 				b.wait(time.Minute)
 				b.mustTell(row.want)
 				b.mustHaveActed(row.effects)
-				if diff := cmp.Diff(b.server.posts, []string{"rd?ep=pump-7&lt=3600&last=0", "rd?ep=pump-7&lt=3600&last=5"}); diff != "" {
-					b.t.Errorf("registrations (-got +want):\n%s", diff)
-				}
+				b.mustHaveRegistered("rd?ep=pump-7&lt=3600&last=0", "rd?ep=pump-7&lt=3600&last=5")
 			})
 		})
 	}
@@ -368,7 +382,7 @@ func TestOutcomeIsRepeatedAfterAReboot(t *testing.T) {
 		b.server.issue(command(5))
 		b.wait(time.Second)
 		b.off()
-		b.server.open = []wire.Entry{command(5)} // it never heard, or forgot
+		b.server.issue(command(5)) // it never heard, or forgot
 		b.boot()
 		b.wait(2 * time.Second)
 		want := told{5, wire.Report{Status: wire.Failure, Code: new(int64(40))}}
@@ -409,8 +423,9 @@ func TestSeparateResponsesAreUnderstood(t *testing.T) {
 		b.boot()
 		b.wait(time.Second)
 		b.mustTell(outcome(5, wire.Success))
-		if b.server.acks == 0 || b.server.resets > 0 {
-			b.t.Errorf("%d acknowledged, %d reset", b.server.acks, b.server.resets)
+		acks, resets := peek(b.server, &b.server.acks), peek(b.server, &b.server.resets)
+		if acks == 0 || resets > 0 {
+			b.t.Errorf("%d acknowledged, %d reset", acks, resets)
 		}
 	})
 }
@@ -419,13 +434,10 @@ func TestTheRegistrationIsKeptAlive(t *testing.T) {
 	with(t, Options{Lifetime: time.Minute, Window: 3}, func(b *bench) {
 		b.boot()
 		b.wait(100 * time.Second)
-		want := []string{"rd?ep=pump-7&lt=60&last=0&w=3", "rd/h1?", "rd/h1?"}
-		if diff := cmp.Diff(b.server.posts, want); diff != "" {
-			b.t.Errorf("registrations (-got +want):\n%s", diff)
-		}
-		token := b.server.token
+		b.mustHaveRegistered("rd?ep=pump-7&lt=60&last=0&w=3", "rd/h1?", "rd/h1?")
+		token := peek(b.server, &b.server.token)
 		b.wait(time.Minute)
-		if !bytes.Equal(b.server.token, token) {
+		if !bytes.Equal(peek(b.server, &b.server.token), token) {
 			b.t.Error("the observation's token changed at a refresh")
 		}
 	})
@@ -497,8 +509,8 @@ func TestAnOldTokenGetsAReset(t *testing.T) {
 		b.server.push(message.Message{Code: message.Content, Token: []byte{1, 2, 3}, Payload: []byte{0x80}})
 		b.server.mu.Unlock()
 		b.wait(time.Second)
-		if b.server.resets != 1 {
-			b.t.Errorf("%d resets", b.server.resets)
+		if resets := peek(b.server, &b.server.resets); resets != 1 {
+			b.t.Errorf("%d resets", resets)
 		}
 	})
 }

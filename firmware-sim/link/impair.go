@@ -24,6 +24,9 @@ type Faults struct {
 // a message layer waits before it repeats.
 const reorderHold = 500 * time.Millisecond
 
+// Active says whether there is any fault.
+func (f Faults) Active() bool { return f.Loss > 0 || f.Duplicate > 0 || f.Reorder > 0 || f.Delay > 0 }
+
 // Check says what is wrong with f.
 func (f Faults) Check() error {
 	for name, chance := range map[string]float64{"loss": f.Loss, "duplicate": f.Duplicate, "reorder": f.Reorder} {
