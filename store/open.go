@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"behest/store/sqlite"
+)
+
+// Open opens the store that dsn names; see the package comment.
+func Open(ctx context.Context, dsn string, o sqlite.Options) (*sqlite.Store, error) {
+	path, err := sqlitePath(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return sqlite.Open(ctx, path, o)
+}
+
+// Check examines the store that dsn names without changing it, also while a
+// server uses it.
+func Check(ctx context.Context, dsn string) (sqlite.Report, error) {
+	path, err := sqlitePath(dsn)
+	if err != nil {
+		return sqlite.Report{}, err
+	}
+	return sqlite.Check(ctx, path)
+}
+
+// sqlitePath is the file that dsn names.
+func sqlitePath(dsn string) (string, error) {
+	scheme, rest, found := strings.Cut(dsn, "://")
+	switch {
+	case dsn == "" || found && rest == "":
+		return "", fmt.Errorf("the store %q names no file", dsn)
+	case !found:
+		return dsn, nil
+	case scheme == "sqlite":
+		return rest, nil
+	}
+	return "", fmt.Errorf("no store is of the kind %q: name a file, or sqlite://FILE", scheme)
+}

@@ -1,0 +1,100 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"behest/command"
+)
+
+// Commands lists commands, newest first.
+//
+// What a command on one device can be asked by, SQL answers. What a command
+// on many came to is counted, so those are looked at one by one.
+func (s *Store) Commands(ctx context.Context, f command.Filter) (views []command.View, more bool, err error) {
+	limit := page(f.Limit, command.PageMax)
+	q := newHistory(f)
+	err = s.snapshot(ctx, func(c *conn) error {
+		for len(views) <= limit {
+			got, err := c.views(ctx, q, limit+1)
+			if err != nil {
+				return err
+			}
+			for _, v := range got {
+				if err := c.count(ctx, &v); err != nil {
+					return err
+				}
+				if matches(v, f) {
+					views = append(views, v)
+				}
+			}
+			if len(got) <= limit {
+				return nil
+			}
+			q.args[0] = got[len(got)-1].Command.N
+		}
+		return nil
+	})
+	if len(views) > limit {
+		return views[:limit], true, err
+	}
+	return views, false, err
+}
+
+// history is the query behind a filter. Its first argument is the row before
+// which it begins.
+type history struct {
+	text string
+	args []driver.Value
+}
+
+func newHistory(f command.Filter) history {
+	before := f.Before
+	if before <= 0 {
+		before = 1<<63 - 1
+	}
+	q := history{text: `WHERE h.n < ? AND h.id IS NOT NULL`, args: []driver.Value{before}}
+	and := func(condition string, args ...driver.Value) {
+		q.text += ` AND ` + condition
+		q.args = append(q.args, args...)
+	}
+	if f.Device != "" {
+		and(`h.n IN (SELECT coalesce(x.head, x.n) FROM command x WHERE x.device = (SELECT handle FROM device WHERE name = ?))`, f.Device)
+	}
+	if f.Type != "" {
+		and(`h.kind IN (SELECT n FROM kind WHERE type = ?)`, f.Type)
+	}
+	if f.RequestedBy != "" {
+		and(`h.who = (SELECT n FROM who WHERE name = ?)`, f.RequestedBy)
+	}
+	if !f.CreatedAfter.IsZero() {
+		and(`h.created_at > ?`, f.CreatedAfter.UnixMilli())
+	}
+	if !f.CreatedBefore.IsZero() {
+		and(`h.created_at < ?`, f.CreatedBefore.UnixMilli())
+	}
+	if f.State != "" {
+		state, _ := command.ParseState(f.State) // else only a command on many can match
+		and(`(h.device IS NULL OR h.state = ?)`, int64(state))
+	}
+	if f.Outcome != command.Open {
+		and(`(h.device IS NULL OR h.state >= 8)`)
+	}
+	q.text, q.args = withLabels(q.text, q.args, "h.extra", "$.labels", f.Label)
+	q.text += ` ORDER BY h.n DESC LIMIT ?`
+	return q
+}
+
+// matches holds v against what SQL did not ask.
+func matches(v command.View, f command.Filter) bool {
+	return (f.State == "" || v.State() == f.State) && (f.Outcome == command.Open || v.Tally.Outcome() == f.Outcome)
+}
+
+func (c *conn) views(ctx context.Context, q history, limit int) (views []command.View, err error) {
+	err = c.each(ctx, viewSelect+q.text, func(r row) error {
+		v, err := readView(r)
+		views = append(views, v)
+		return err
+	}, append(q.args[:len(q.args):len(q.args)], int64(limit))...)
+	return views, err
+}

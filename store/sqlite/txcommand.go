@@ -1,0 +1,198 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"behest/command"
+)
+
+// AddCommand stores a command on one device as one row, and one on many as a
+// head and a row for each.
+func (t *tx) AddCommand(c *command.Command, xs []command.Execution) error {
+	for i := range xs {
+		xs[i].Command = c
+	}
+	one := c.Devices == 1 && len(xs) == 1
+	intent, err := t.intentValues(c, xs)
+	if err != nil {
+		return fmt.Errorf("add command %s: %w", c.ID, err)
+	}
+	var own *command.Execution
+	if one {
+		own = &xs[0]
+	}
+	n, err := t.addRow(own, nil, intent)
+	if isDuplicate(err) {
+		return command.Errorf(command.CodeConflict, "command %s is there already", c.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("add command %s: %w", c.ID, err)
+	}
+	c.N = n
+	if one {
+		return nil
+	}
+	for i := range xs {
+		if _, err := t.addRow(&xs[i], n, noIntent); err != nil {
+			return fmt.Errorf("add command %s on device %d: %w", c.ID, xs[i].Device, err)
+		}
+	}
+	return nil
+}
+
+const (
+	intentColumns = `id, kind, who, created_at, intent, extra`
+	addRow        = `INSERT INTO command (head, device, version, ` + progressColumns + `, ` + intentColumns + `)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
+var (
+	noIntent    = []driver.Value{nil, nil, nil, nil, nil, nil}
+	noExecution = []driver.Value{nil, nil, nil, int64(0), int64(0), int64(0), nil, nil, nil}
+)
+
+// addRow adds a row with an execution, an intent or both, and gives the
+// execution its number.
+func (t *tx) addRow(x *command.Execution, head driver.Value, intent []driver.Value) (int64, error) {
+	values := append(make([]driver.Value, 0, 16), head)
+	if x == nil {
+		values = append(values, noExecution...)
+	} else {
+		values = append(append(values, x.Device, int64(1)), progressValues(x)...)
+	}
+	_, n, err := t.write(addRow, append(values, intent...)...)
+	if err == nil && x != nil {
+		x.N, x.Version = n, 1
+	}
+	return n, err
+}
+
+// intentValues are intentColumns for c.
+func (t *tx) intentValues(c *command.Command, xs []command.Execution) ([]driver.Value, error) {
+	one := len(xs) == 1 && c.Devices == 1 && targetsOne(c, &xs[0])
+	kind, err := t.kind(c)
+	if err != nil {
+		return nil, err
+	}
+	who, err := t.who(c.RequestedBy)
+	if err != nil {
+		return nil, err
+	}
+	text, err := extraOf(c, one)
+	if err != nil {
+		return nil, err
+	}
+	return []driver.Value{
+		append([]byte(nil), c.ID[:]...), kind, who, c.CreatedAt.UnixMilli(), appendIntent(nil, c, one), textOrNull(text),
+	}, nil
+}
+
+// kind is the row of what c has in common with others.
+func (t *tx) kind(c *command.Command) (int64, error) {
+	k := kindOf(c)
+	if n, ok := t.w.kinds[k]; ok {
+		return n, nil
+	}
+	terms := appendTerms(nil, &k)
+	n, err := t.intern(`SELECT n FROM kind WHERE type = ? AND type_version = ? AND terms = ?`,
+		`INSERT INTO kind (type, type_version, terms) VALUES (?, ?, ?)`, k.Type, int64(k.TypeVersion), terms)
+	if err != nil {
+		return 0, fmt.Errorf("kind: %w", err)
+	}
+	if len(t.w.kinds) >= knownMax {
+		clear(t.w.kinds)
+	}
+	t.w.kinds[k] = n
+	return n, nil
+}
+
+// who is the row of a name; NULL for none.
+func (t *tx) who(name string) (driver.Value, error) {
+	if name == "" {
+		return nil, nil
+	}
+	if n, ok := t.w.whos[name]; ok {
+		return n, nil
+	}
+	n, err := t.intern(`SELECT n FROM who WHERE name = ?`, `INSERT INTO who (name) VALUES (?)`, name)
+	if err != nil {
+		return nil, fmt.Errorf("who: %w", err)
+	}
+	if len(t.w.whos) >= knownMax {
+		clear(t.w.whos)
+	}
+	t.w.whos[name] = n
+	return n, nil
+}
+
+// intern finds a row, or adds it.
+func (t *tx) intern(find, add string, key ...driver.Value) (int64, error) {
+	r, err := t.w.conn.one(context.Background(), find, key...)
+	if err != nil {
+		return 0, t.failed(err)
+	}
+	if r != nil {
+		return r.int(0), nil
+	}
+	_, n, err := t.write(add, key...)
+	return n, err
+}
+
+func (t *tx) Command(id command.ID) (*command.Command, error) {
+	c, _, err := t.w.conn.command(context.Background(), id)
+	return c, t.failed(err)
+}
+
+func (t *tx) Execution(n int64) (command.Execution, error) {
+	return t.execution(`WHERE x.n = ?`, n)
+}
+
+func (t *tx) ExecutionBySeq(device int64, seq uint32) (command.Execution, error) {
+	return t.execution(`WHERE x.device = ? AND x.seq = ?`, device, int64(seq))
+}
+
+func (t *tx) execution(where string, args ...driver.Value) (command.Execution, error) {
+	xs, err := t.w.conn.executions(context.Background(), where, args...)
+	if err != nil {
+		return command.Execution{}, t.failed(err)
+	}
+	if len(xs) == 0 {
+		return command.Execution{}, command.Errorf(command.CodeNotFound, "no such execution")
+	}
+	return xs[0], nil
+}
+
+func (t *tx) Open(device int64) ([]command.Execution, error) {
+	xs, err := t.w.conn.executions(context.Background(), `WHERE x.device = ? AND x.state < 8 ORDER BY x.n`, device)
+	return xs, t.failed(err)
+}
+
+func (t *tx) OpenOf(commandN int64, limit int) ([]command.Execution, error) {
+	xs, err := t.w.conn.executions(context.Background(),
+		`WHERE (x.head = ?1 OR x.n = ?1) AND x.state BETWEEN 1 AND 7 ORDER BY x.n LIMIT ?2`, commandN, int64(limit))
+	return xs, t.failed(err)
+}
+
+func (t *tx) Tally(commandN int64) (command.Tally, error) {
+	tally, err := t.w.conn.tally(context.Background(), commandN)
+	return tally, t.failed(err)
+}
+
+func (t *tx) Save(x *command.Execution) error {
+	values := append(progressValues(x), x.N, x.Version)
+	changed, _, err := t.write(`UPDATE command SET (version, `+progressColumns+`) = (version + 1, ?, ?, ?, ?, ?, ?, ?)
+		WHERE n = ? AND version = ? AND device IS NOT NULL`, values...)
+	if isDuplicate(err) {
+		return command.Errorf(command.CodeConflict, "number %d of device %q is taken", x.Seq, x.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("save execution %d: %w", x.N, err)
+	}
+	if changed == 0 {
+		return command.Errorf(command.CodeConflict, "execution %d was changed meanwhile", x.N)
+	}
+	x.Version++
+	return nil
+}
