@@ -139,7 +139,7 @@ func (d *device) next(within time.Duration) (msg, bool) {
 // must waits for a message that has to come.
 func (d *device) must() msg {
 	d.s.t.Helper()
-	m, ok := d.next(time.Minute)
+	m, ok := d.next(10 * time.Minute)
 	if !ok {
 		d.s.t.Fatal("nothing came")
 	}
