@@ -214,8 +214,7 @@ func checkTargets(fault faultFunc, t *command.Targets) {
 	if len(t.Groups) > 0 || t.Selector != "" || t.All {
 		fault("/targets", "groups, selectors and all are not served yet: name the devices")
 	}
-	slices.Sort(t.Devices)
-	t.Devices = slices.Compact(t.Devices)
+	t.Devices = slices.Compact(slices.Sorted(slices.Values(t.Devices))) // a copy: the caller's stays as it is
 	switch {
 	case len(t.Devices) == 0:
 		fault("/targets/devices", "name at least one device")

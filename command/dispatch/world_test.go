@@ -1,0 +1,211 @@
+package dispatch_test
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"behest/command"
+	"behest/command/dispatch"
+	"behest/command/ledger"
+	"behest/device"
+	"behest/store/sqlite"
+)
+
+// world is a dispatcher on a real store, with a presenter that only writes
+// down. It lives in a bubble of fake time.
+type world struct {
+	t     *testing.T
+	dir   string
+	store *sqlite.Store
+	*dispatch.Dispatcher
+	screen *screen
+	doubt  *doubt
+	stop   func()
+}
+
+// doubt is the store, with commits that are stored and not known to be.
+type doubt struct {
+	*sqlite.Store
+	next atomic.Bool // the next one is of that kind
+}
+
+func (d *doubt) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error {
+	err := d.Store.Update(ctx, lane, f)
+	if err == nil && d.next.Swap(false) {
+		return command.Errorf(command.CodeOutcomeUnknown, "the disk did not say")
+	}
+	return err
+}
+
+// inWorld runs f in a world of its own.
+func inWorld(t *testing.T, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, dir: t.TempDir(), screen: newScreen()}
+		w.start()
+		f(w)
+		w.stop()
+	})
+}
+
+func (w *world) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	store, err := sqlite.Open(ctx, filepath.Join(w.dir, "db"), sqlite.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.store = store
+	w.doubt = &doubt{Store: store}
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: true})
+	w.screen.reset()
+	var wg sync.WaitGroup
+	storeCtx, stopStore := context.WithCancel(context.Background())
+	var stored sync.WaitGroup
+	stored.Go(func() {
+		if err := store.Run(storeCtx); err != nil {
+			w.t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.stop = func() {
+		cancel()
+		wg.Wait()
+		stopStore()
+		stored.Wait()
+		if err := store.Close(); err != nil {
+			w.t.Error(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// restart ends the world's process and starts another on the same database.
+func (w *world) restart() {
+	w.t.Helper()
+	w.stop()
+	w.start()
+}
+
+// there is where devices are, in these tests.
+var there = netip.MustParseAddrPort("127.0.0.1:40000")
+
+// register registers a device, and has it observe.
+func (w *world) register(name string) int64 {
+	w.t.Helper()
+	h, err := w.Register(w.ctx(), device.Registering{Name: name, From: there, Lifetime: time.Hour, Window: 1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return h
+}
+
+func (w *world) observe(name string) command.Presentation {
+	w.t.Helper()
+	_, p, err := w.Observe(w.ctx(), name, device.Observation{Remote: there, Token: []byte{1}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// ready makes a device that registered and observes.
+func (w *world) ready(name string) int64 {
+	w.t.Helper()
+	h := w.register(name)
+	w.observe(name)
+	return h
+}
+
+func (w *world) issue(devices ...string) command.Issued {
+	w.t.Helper()
+	i, err := w.Issue(w.ctx(), intent(devices...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return i
+}
+
+func intent(devices ...string) command.Intent {
+	return command.Intent{Type: "pump.start", Targets: command.Targets{Devices: devices}, RequestedBy: "ann"}
+}
+
+func (w *world) report(name string, seq uint32, s command.Status) error {
+	return w.Report(w.ctx(), name, there, seq, command.Report{Status: s})
+}
+
+// now is how a command on one device stands.
+func (w *world) now(id command.ID) command.Execution {
+	w.t.Helper()
+	v, err := w.store.Command(w.ctx(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return *v.Only
+}
+
+func (w *world) ctx() context.Context { return context.Background() }
+
+// check holds a command's state and cause against what is wanted.
+func (w *world) check(id command.ID, state command.State, cause command.Cause) command.Execution {
+	w.t.Helper()
+	x := w.now(id)
+	if x.State != state || x.Cause != cause {
+		w.t.Errorf("the command is %s %s, want %s %s", x.State, x.Cause, state, cause)
+	}
+	return x
+}
+
+// screen is a presenter that writes down what each device should see.
+type screen struct {
+	mu    sync.Mutex
+	deaf  bool // no notification can leave
+	shown map[int64]command.Presentation
+}
+
+func newScreen() *screen { return &screen{shown: map[int64]command.Presentation{}} }
+
+func (s *screen) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.shown)
+}
+
+func (s *screen) Ready(d device.Device) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.deaf && d.Online(time.Now())
+}
+
+func (s *screen) Present(d device.Device, p command.Presentation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.Generation > s.shown[d.Handle].Generation {
+		s.shown[d.Handle] = p
+	}
+}
+
+// on is the list that a device should see.
+func (s *screen) on(h int64) command.Presentation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shown[h]
+}
+
+// seqs are the sequence numbers of a list.
+func seqs(list []command.Entry) []uint32 {
+	out := []uint32{}
+	for _, e := range list {
+		out = append(out, e.Seq)
+	}
+	return out
+}
