@@ -1,0 +1,35 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"behest/store/sqlite"
+)
+
+func checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check", Short: "Verify a database, also while a server runs on it", Args: noArgs,
+		Long: `Verify a database: its pages, its references, the rules that Behest keeps
+among its rows, and the chain of hashes over its log. It reads only, and may
+run beside a server. It prints what it counted, and every fault; with a fault
+the exit code is 1.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			data, _ := cmd.Flags().GetString("data")
+			report, err := sqlite.Check(cmd.Context(), config{Data: data}.path(databaseFile))
+			if err != nil {
+				return err
+			}
+			return printReport(cmd.OutOrStdout(), report)
+		},
+	}
+	cmd.Flags().String("data", "./data", "directory of the database")
+	return cmd
+}
+
+// noArgs refuses arguments as a mistake in the command line.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}

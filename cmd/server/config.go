@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// config is what an operator can set. The keys are the flags' names.
+type config struct {
+	Dev  bool   `koanf:"dev"`
+	Data string `koanf:"data"`
+	HTTP string `koanf:"http"`
+	CoAP string `koanf:"coap"`
+
+	CoAPInsecureListen bool `koanf:"coap-insecure-listen"`
+	HTTPInsecureListen bool `koanf:"http-insecure-listen"`
+
+	AckTimeout time.Duration `koanf:"ack-timeout"`
+	AgainMin   time.Duration `koanf:"again-min"`
+	AgainMax   time.Duration `koanf:"again-max"`
+
+	LogLevel  string `koanf:"log-level"`
+	LogFormat string `koanf:"log-format"`
+}
+
+const envPrefix = "BEHEST_"
+
+func configFlags(f *pflag.FlagSet) {
+	f.Bool("dev", false, "development mode: loopback only, undeclared command types and unknown devices allowed, a token in DIR/dev-token")
+	f.String("data", "./data", "directory of the database, the tokens and addresses.json; made if it is not there")
+	f.String("http", "127.0.0.1:8080", "address of the operators' API; port 0 takes a free one")
+	f.String("coap", "127.0.0.1:5683", "address of plain CoAP for devices; port 0 takes a free one")
+	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
+	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")
+	f.Duration("ack-timeout", 2*time.Second, "first wait for a device's ACK (RFC 7252 ACK_TIMEOUT); each retry doubles it")
+	f.Duration("again-min", 30*time.Second, "a delivered command that is not reported on is shown again after this, then after twice that, ...")
+	f.Duration("again-max", 15*time.Minute, "... up to this")
+	f.String("log-level", "info", "debug, info, warn or error")
+	f.String("log-format", "auto", "text, json, or auto: text on a terminal, else json")
+	f.String("config", "", "YAML file with these settings")
+}
+
+// loadConfig puts the sources together and checks the result.
+func loadConfig(flags *pflag.FlagSet) (config, error) {
+	k := koanf.New(".")
+	if path, _ := flags.GetString("config"); path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return config{}, fmt.Errorf("config file %s: %w", path, err)
+		}
+		if err := known(k.Keys(), flags, "in the config file"); err != nil {
+			return config{}, err
+		}
+	}
+	fromEnv := koanf.New(".")
+	provider := env.Provider(".", env.Opt{Prefix: envPrefix, TransformFunc: func(key, value string) (string, any) {
+		return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, envPrefix)), "_", "-"), value
+	}})
+	if err := fromEnv.Load(provider, nil); err != nil {
+		return config{}, fmt.Errorf("environment: %w", err)
+	}
+	if err := known(fromEnv.Keys(), flags, "in the environment"); err != nil {
+		return config{}, err
+	}
+	if err := k.Merge(fromEnv); err != nil {
+		return config{}, fmt.Errorf("environment: %w", err)
+	}
+	if err := k.Load(posflag.Provider(flags, ".", k), nil); err != nil { // set flags win, others fill gaps
+		return config{}, fmt.Errorf("flags: %w", err)
+	}
+	var c config
+	if err := k.Unmarshal("", &c); err != nil {
+		return config{}, fmt.Errorf("settings: %w", err)
+	}
+	return c, c.check()
+}
+
+// known refuses keys that mean nothing: a misspelt setting that is silently
+// ignored is a trap.
+func known(keys []string, flags *pflag.FlagSet, where string) error {
+	for _, key := range keys {
+		if flags.Lookup(key) == nil || key == "config" {
+			return fmt.Errorf("%s: there is no setting %q", where, key)
+		}
+	}
+	return nil
+}
+
+func (c config) check() error {
+	var errs []error
+	if c.Data == "" {
+		errs = append(errs, errors.New("data: name a directory"))
+	}
+	errs = append(errs,
+		checkAddress("http", c.HTTP, c.HTTPInsecureListen, c.Dev),
+		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),
+		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),
+		oneOf("log-format", c.LogFormat, "auto", "text", "json"))
+	for name, d := range map[string]time.Duration{"ack-timeout": c.AckTimeout, "again-min": c.AgainMin, "again-max": c.AgainMax} {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("%s: %s is not above zero", name, d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func oneOf(name, value string, all ...string) error {
+	if slices.Contains(all, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is none of %s", name, value, strings.Join(all, ", "))
+}
+
+// checkAddress sees to it that what has no protection of its own stays on
+// loopback, unless that was wished for in so many words.
+func checkAddress(name, addr string, insecure, dev bool) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%s: %q is not HOST:PORT", name, addr)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%s: %q is no port", name, port)
+	}
+	if loopback(host) {
+		return nil
+	}
+	switch {
+	case dev:
+		return fmt.Errorf("%s: development mode listens on loopback only, and %q is not", name, addr)
+	case !insecure:
+		return fmt.Errorf("%s: %q is beyond loopback and has no encryption; --%s-insecure-listen allows it", name, addr, name)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// path is a file in the data directory.
+func (c config) path(name string) string { return c.Data + string(os.PathSeparator) + name }

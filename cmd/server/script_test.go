@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"server": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+		},
+	})
+}
+
+// TestScripts runs the stories in testdata/script: the real server, libcoap's
+// client and curl, as their users type them.
+func TestScripts(t *testing.T) {
+	for _, tool := range []string{"coap-client-notls", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%s is needed and not here: make test installs it", tool)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready,
+			"until": until,
+			"field": field,
+		},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", os.Getenv("PATH"))
+			return nil
+		},
+	})
+}
+
+// patience bounds every wait of a script. It is for a loaded machine; nothing
+// waits that long when all is well.
+const patience = 30 * time.Second
+
+// poll tries until f says true, or fails the script.
+func poll(ts *testscript.TestScript, what string, f func() bool) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if f() {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// ready DATA waits until the server on that directory serves, and sets $HTTP,
+// $COAP and $TOKEN.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready DATA")
+	}
+	dir := ts.MkAbs(args[0])
+	var a addresses
+	poll(ts, "addresses.json", func() bool {
+		b, err := os.ReadFile(filepath.Join(dir, addressesFile))
+		return err == nil && json.Unmarshal(b, &a) == nil && a.HTTP != nil && a.CoAP != nil
+	})
+	ts.Setenv("HTTP", *a.HTTP)
+	ts.Setenv("COAP", *a.CoAP)
+	for _, name := range []string{devTokenFile, adminTokenFile} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			ts.Setenv("TOKEN", strings.TrimSpace(string(b)))
+		}
+	}
+}
+
+// until REGEXP FILE, or until REGEXP exec COMMAND ...: waits until the file, or
+// what the command prints, matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP FILE | until REGEXP exec COMMAND ...")
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	var last []byte
+	defer func() {
+		fmt.Fprintf(ts.Stdout(), "%s", last)
+	}()
+	poll(ts, fmt.Sprintf("%s in %s", args[0], strings.Join(args[1:], " ")), func() bool {
+		if args[1] != "exec" {
+			last, _ = os.ReadFile(ts.MkAbs(args[1]))
+			return re.Match(last)
+		}
+		cmd := exec.Command(args[2], args[3:]...)
+		cmd.Dir = ts.MkAbs(".")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		_ = cmd.Run() // what it prints decides
+		last = out.Bytes()
+		return re.Match(last)
+	})
+}
+
+// field NAME PATH FILE sets $NAME to what stands at a path of keys in a JSON
+// file: field SEQ execution.seq answer.json.
+func field(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field NAME PATH FILE")
+	}
+	dec := json.NewDecoder(strings.NewReader(ts.ReadFile(args[2])))
+	dec.UseNumber()
+	var v any
+	ts.Check(dec.Decode(&v))
+	for _, key := range strings.Split(args[1], ".") {
+		m, ok := v.(map[string]any)
+		if !ok || m[key] == nil {
+			ts.Fatalf("%s has no %s", args[2], args[1])
+		}
+		v = m[key]
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"behest/access"
+	"behest/coap"
+	"behest/coap/endpoint"
+	"behest/coap/udp"
+	"behest/command/dispatch"
+	"behest/httpapi"
+	"behest/store/sqlite"
+)
+
+// databaseFile holds everything that must not be lost.
+const databaseFile = "behest.db"
+
+// What the rooms need of each other, joined here.
+var (
+	_ dispatch.Store     = (*sqlite.Store)(nil)
+	_ dispatch.Presenter = (*coap.Server)(nil)
+	_ coap.UseCases      = (*dispatch.Dispatcher)(nil)
+	_ httpapi.UseCases   = (*dispatch.Dispatcher)(nil)
+	_ httpapi.Reads      = (*sqlite.Store)(nil)
+)
+
+// serve opens everything, runs it until ctx ends, and closes it.
+func serve(ctx context.Context, c config, stderr io.Writer) error {
+	log := newLogger(c, stderr)
+	s, err := open(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.announce(); err != nil {
+		return err
+	}
+	err = s.services().run(ctx)
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+// system is the opened parts of a server.
+type system struct {
+	config   config
+	log      *slog.Logger
+	store    *sqlite.Store
+	dispatch *dispatch.Dispatcher
+	coap     *coap.Server
+	http     *httpapi.Server
+
+	udp *udp.Conn
+	tcp net.Listener
+}
+
+// open opens the parts in the order in which they can fail: what is opened is
+// closed again if a later one does.
+func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error) {
+	s := &system{config: c, log: log}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.store, err = sqlite.Open(ctx, c.path(databaseFile), sqlite.Options{Logger: log}); err != nil {
+		return nil, err
+	}
+	if err := removeFile(c.path(addressesFile)); err != nil {
+		return nil, err
+	}
+	keeper, err := s.keeper()
+	if err != nil {
+		return nil, err
+	}
+	if s.udp, err = udp.Listen(c.CoAP, udp.Options{}); err != nil {
+		return nil, fmt.Errorf("coap: %w", err)
+	}
+	if s.tcp, err = listenHTTP(c.HTTP); err != nil {
+		return nil, err
+	}
+	s.coap, err = coap.New(s.udp, coap.Options{
+		Endpoint: endpoint.Options{AckTimeout: c.AckTimeout},
+		AgainMin: c.AgainMin, AgainMax: c.AgainMax, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Logger: log})
+	s.coap.Bind(s.dispatch)
+	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Dev: c.Dev, Logger: log, Version: version()})
+	return s, err
+}
+
+// keeper holds the first administrator's token.
+func (s *system) keeper() (*access.Keeper, error) {
+	name := adminTokenFile
+	if s.config.Dev {
+		name = devTokenFile
+	}
+	token, err := firstToken(s.config.path(name))
+	if err != nil {
+		return nil, err
+	}
+	keeper := new(access.Keeper)
+	return keeper, keeper.Add(token, access.Identity{User: "admin", Roles: access.Admin})
+}
+
+func listenHTTP(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("http: %s is taken: another process listens there", addr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	return l, nil
+}
+
+// services are the parts that run, the first to stop first: no more requests,
+// then no more loops, then no more commits.
+func (s *system) services() stack {
+	return stack{
+		{"http", func(ctx context.Context) error { return s.http.Serve(ctx, s.tcp) }},
+		{"coap", s.coap.Run},
+		{"dispatch", s.dispatch.Run},
+		{"store", s.store.Run},
+	}
+}
+
+// announce says where the server listens.
+func (s *system) announce() error {
+	http, coap := s.tcp.Addr().String(), s.udp.LocalAddr().String()
+	a := addresses{HTTP: &http, CoAP: &coap}
+	if err := a.write(s.config.path(addressesFile)); err != nil {
+		return err
+	}
+	mode := "production"
+	if s.config.Dev {
+		mode = "development"
+	}
+	s.log.Info("serving", "version", version().Version, "mode", mode, "http", "http://"+http, "coap", "coap://"+coap, "data", s.config.Data)
+	if !netip.MustParseAddrPort(coap).Addr().IsLoopback() {
+		s.log.Warn("plain CoAP listens beyond loopback: anybody there can read and forge commands", "coap", coap)
+	}
+	return nil
+}
+
+// close closes what was opened.
+func (s *system) close() {
+	if s.tcp != nil {
+		_ = s.tcp.Close() // closed already if it served
+	}
+	if s.udp != nil {
+		_ = s.udp.Close() // likewise
+	}
+	if s.store == nil {
+		return
+	}
+	if err := removeFile(s.config.path(addressesFile)); err != nil {
+		s.log.Warn("leaving addresses.json behind", "err", err)
+	}
+	if err := s.store.Close(); err != nil {
+		s.log.Error("closing the store", "err", err)
+	}
+}
