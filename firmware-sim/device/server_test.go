@@ -268,9 +268,9 @@ func (s *server) report(m message.Message, path string) {
 		body = s.uploads[path]
 	}
 	delete(s.uploads, path)
-	report, faulty, err := wire.DecodeReport(body)
-	if err != nil || faulty != nil {
-		s.t.Errorf("report %x: faulty %v, error %v", body, faulty, err)
+	report, odd, err := wire.DecodeReport(body)
+	if err != nil || odd {
+		s.t.Errorf("report %x: odd %v, error %v", body, odd, err)
 	}
 	n, err := strconv.ParseUint(path[strings.LastIndexByte(path, '/')+1:], 10, 32)
 	if err != nil {

@@ -1,10 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -175,7 +177,8 @@ func eachPair(b []byte, pairs uint64, levels int, visit func(key, value []byte) 
 			return nil, err
 		}
 		key := b[:len(b)-len(afterKey)]
-		name := string(canonical(nil, key))
+		form, _ := canonical(nil, key)
+		name := string(form)
 		if _, twice := seen[name]; twice {
 			return nil, fmt.Errorf("%w: the key %x comes twice", ErrMalformed, key)
 		}
@@ -188,29 +191,47 @@ func eachPair(b []byte, pairs uint64, levels int, visit func(key, value []byte) 
 	return b, nil
 }
 
-// canonical writes the heads of well-formed items in their shortest form, so
-// that keys of equal value have equal bytes.
-func canonical(dst, items []byte) []byte {
-	for len(items) > 0 {
-		h, rest, err := readHead(items)
-		if err != nil {
-			panic(fmt.Sprintf("wire: canonical form of an unchecked item: %v", err))
-		}
-		switch {
-		case h.major == majorSimple && h.info > infoByte:
-			dst = appendFloat(dst, floatOf(h))
-		case h.major == majorSimple:
-			dst = append(dst, items[:len(items)-len(rest)]...)
-		default:
-			dst = appendHead(dst, h.major, h.arg)
-		}
-		if h.major == majorBytes || h.major == majorText {
-			dst = append(dst, rest[:h.arg]...)
-			rest = rest[h.arg:]
-		}
-		items = rest
+// canonical writes one well-formed item so that items of equal value have equal
+// bytes: heads and floats in their shortest form, the pairs of a map in order, no
+// negative zero. It returns what is behind the item.
+func canonical(dst, item []byte) ([]byte, []byte) {
+	h, rest, err := readHead(item)
+	if err != nil {
+		panic(fmt.Sprintf("wire: canonical form of an unchecked item: %v", err))
 	}
-	return dst
+	switch h.major {
+	case majorBytes, majorText:
+		return append(appendHead(dst, h.major, h.arg), rest[:h.arg]...), rest[h.arg:]
+	case majorArray, majorMap, majorTag:
+		return canonicalInside(appendHead(dst, h.major, h.arg), rest, h)
+	case majorSimple:
+		if h.info > infoByte {
+			return appendFloat(dst, floatOf(h)+0), rest // -0 + 0 is 0
+		}
+		return append(dst, item[:len(item)-len(rest)]...), rest
+	}
+	return appendHead(dst, h.major, h.arg), rest
+}
+
+// canonicalInside writes the content of an array, a map or a tag.
+func canonicalInside(dst, rest []byte, h head) ([]byte, []byte) {
+	count := h.arg
+	if h.major == majorTag {
+		count = 1
+	}
+	var parts [][]byte
+	for range count {
+		var part []byte
+		part, rest = canonical(nil, rest)
+		if h.major == majorMap {
+			part, rest = canonical(part, rest)
+		}
+		parts = append(parts, part)
+	}
+	if h.major == majorMap {
+		slices.SortFunc(parts, bytes.Compare)
+	}
+	return append(dst, bytes.Join(parts, nil)...), rest
 }
 
 // take splits off n bytes.

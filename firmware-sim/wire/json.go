@@ -96,19 +96,30 @@ func appendObject(dst []byte, object map[string]any) ([]byte, error) {
 		return append(appendHead(dst, majorBytes, uint64(len(content))), content...), nil
 	}
 	keys := make([][]byte, 0, len(object))
-	for name := range object {
-		keys = append(keys, appendText(nil, name))
+	content := make(map[string]any, len(object))
+	for shown, value := range object {
+		key := appendText(nil, realName(shown))
+		keys, content[string(key)] = append(keys, key), value
 	}
 	slices.SortFunc(keys, bytes.Compare) // [RFC 8949 4.2.1]
 	dst = appendHead(dst, majorMap, uint64(len(keys)))
 	for _, key := range keys {
-		name, _ := text(key)
 		var err error
-		if dst, err = appendJSON(append(dst, key...), object[name]); err != nil {
+		if dst, err = appendJSON(append(dst, key...), content[string(key)]); err != nil {
 			return nil, err
 		}
 	}
 	return dst, nil
+}
+
+// realName undoes what a name goes through that looks like ours: $$bytes stands
+// for $bytes, $$$bytes for $$bytes.
+func realName(shown string) string {
+	bare := "$" + strings.TrimLeft(shown, "$")
+	if strings.HasPrefix(shown, "$$") && (bare == bytesKey || bare == cborKey) {
+		return shown[1:]
+	}
+	return shown
 }
 
 // ToJSON shows a well-formed item to a person. What JSON has no word for is

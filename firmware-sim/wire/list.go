@@ -38,6 +38,9 @@ func Seconds(n uint64) time.Duration {
 	return time.Duration(min(n, secondsMax)) * time.Second
 }
 
+// wireCodeMax is the contract's.
+const wireCodeMax = math.MaxUint16
+
 // The keys of an entry.
 const (
 	entrySeq = iota + 1
@@ -87,8 +90,8 @@ func decodeEntry(b []byte) (Entry, []byte, error) {
 	}
 	var e Entry
 	var has [entryFresh + 1]bool
-	const inside = depthMax - 2 // the list and the entry are two levels
-	rest, err = eachPair(rest, h.arg, inside, func(key, value []byte) error {
+	// The levels of params are counted by themselves, as who issues them does.
+	rest, err = eachPair(rest, h.arg, depthMax, func(key, value []byte) error {
 		k, ok := whole(key, majorUint)
 		if !ok {
 			return fmt.Errorf("%w: the key %x is no unsigned integer", ErrMalformed, key)
@@ -127,7 +130,7 @@ func (e *Entry) set(key uint64, value []byte) bool {
 	case entryType:
 		if isUint {
 			e.Code = n
-			return true
+			return n >= 1 && n <= wireCodeMax
 		}
 		var ok bool
 		e.Type, ok = text(value)

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"math"
+	"time"
 )
 
 // Status is what a report says of its execution.
@@ -53,6 +54,9 @@ const (
 	TextBytesMax = 64
 	ProgressMax  = 100
 )
+
+// nextMax is what a time.Duration holds, 292 years in seconds.
+const nextMax = math.MaxInt64 / uint64(time.Second)
 
 // Report is what a device says about an execution. Nil means absent.
 type Report struct {
@@ -108,40 +112,37 @@ func (r Report) Append(dst []byte) []byte {
 }
 
 // DecodeReport reads a report. As the contract wants of a receiver, only the
-// status decides whether a report counts: another key that is of the wrong type
-// or out of its range is left out of the value and named in faulty.
-func DecodeReport(b []byte) (r Report, faulty []uint64, err error) {
+// status decides whether a report counts: what else is of the wrong type or out
+// of its range is left out of the value, and odd says that there was some.
+func DecodeReport(b []byte) (r Report, odd bool, err error) {
 	h, rest, err := readHead(b)
 	if err != nil {
-		return Report{}, nil, err
+		return Report{}, false, err
 	}
 	if h.major != majorMap {
-		return Report{}, nil, fmt.Errorf("%w: the report is no map", ErrMalformed)
+		return Report{}, false, fmt.Errorf("%w: the report is no map", ErrMalformed)
 	}
 	hasStatus := false
 	rest, err = eachPair(rest, h.arg, depthMax-1, func(key, value []byte) error {
 		k, ok := whole(key, majorUint)
-		if !ok {
-			return fmt.Errorf("%w: the key %x is no unsigned integer", ErrMalformed, key)
-		}
-		hasStatus = hasStatus || k == reportStatus
-		switch ok := r.set(k, value); {
-		case !ok && k == reportStatus:
+		hasStatus = hasStatus || (ok && k == reportStatus)
+		switch good := ok && r.set(k, value); {
+		case !good && ok && k == reportStatus:
 			return fmt.Errorf("%w: status", ErrMalformed)
-		case !ok:
-			faulty = append(faulty, k)
+		case !good:
+			odd = true
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
-		return Report{}, nil, err
+		return Report{}, false, err
 	case len(rest) > 0:
-		return Report{}, nil, fmt.Errorf("%w: %d bytes behind the report", ErrMalformed, len(rest))
+		return Report{}, false, fmt.Errorf("%w: %d bytes behind the report", ErrMalformed, len(rest))
 	case !hasStatus:
-		return Report{}, nil, fmt.Errorf("%w: no status", ErrMalformed)
+		return Report{}, false, fmt.Errorf("%w: no status", ErrMalformed)
 	}
-	return r, faulty, nil
+	return r, odd, nil
 }
 
 // set stores the value of one key and says whether it was of its type and in
@@ -170,11 +171,14 @@ func (r *Report) set(key uint64, value []byte) bool {
 	case reportEffect:
 		return isUint && n <= uint64(EffectUnknown) && store(&r.Effect, Effect(n))
 	case reportNext:
-		return isUint && store(&r.Next, n)
+		if isUint && n > 0 { // 0 says nothing
+			r.Next = new(min(n, nextMax))
+		}
+		return isUint
 	case reportPrev:
 		r.Prev = value
 	case reportN:
-		return isUint && store(&r.N, n)
+		return isUint && n <= math.MaxUint32 && store(&r.N, n)
 	}
 	return true
 }
