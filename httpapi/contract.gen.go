@@ -18,64 +18,64 @@ import (
 
 // Defines values for Cause.
 const (
-	ApprovalLapsed     Cause = "approval_lapsed"
-	ApprovalUnused     Cause = "approval_unused"
-	Asleep             Cause = "asleep"
-	BehindOtherCommand Cause = "behind_other_command"
-	DeviceRemoved      Cause = "device_removed"
-	DeviceReset        Cause = "device_reset"
-	Held               Cause = "held"
-	IntegrityFailed    Cause = "integrity_failed"
-	NeverRegistered    Cause = "never_registered"
-	NoReport           Cause = "no_report"
-	NotCanceled        Cause = "not_canceled"
-	NotEntitled        Cause = "not_entitled"
-	NotObserving       Cause = "not_observing"
-	OutsideWindow      Cause = "outside_window"
-	Restored           Cause = "restored"
-	Silent             Cause = "silent"
-	Unacknowledged     Cause = "unacknowledged"
-	Unreachable        Cause = "unreachable"
+	CauseApprovalLapsed     Cause = "approval_lapsed"
+	CauseApprovalUnused     Cause = "approval_unused"
+	CauseAsleep             Cause = "asleep"
+	CauseBehindOtherCommand Cause = "behind_other_command"
+	CauseDeviceRemoved      Cause = "device_removed"
+	CauseDeviceReset        Cause = "device_reset"
+	CauseHeld               Cause = "held"
+	CauseIntegrityFailed    Cause = "integrity_failed"
+	CauseNeverRegistered    Cause = "never_registered"
+	CauseNoReport           Cause = "no_report"
+	CauseNotCanceled        Cause = "not_canceled"
+	CauseNotEntitled        Cause = "not_entitled"
+	CauseNotObserving       Cause = "not_observing"
+	CauseOutsideWindow      Cause = "outside_window"
+	CauseRestored           Cause = "restored"
+	CauseSilent             Cause = "silent"
+	CauseUnacknowledged     Cause = "unacknowledged"
+	CauseUnreachable        Cause = "unreachable"
 )
 
 // Valid indicates whether the value is a known member of the Cause enum.
 func (e Cause) Valid() bool {
 	switch e {
-	case ApprovalLapsed:
+	case CauseApprovalLapsed:
 		return true
-	case ApprovalUnused:
+	case CauseApprovalUnused:
 		return true
-	case Asleep:
+	case CauseAsleep:
 		return true
-	case BehindOtherCommand:
+	case CauseBehindOtherCommand:
 		return true
-	case DeviceRemoved:
+	case CauseDeviceRemoved:
 		return true
-	case DeviceReset:
+	case CauseDeviceReset:
 		return true
-	case Held:
+	case CauseHeld:
 		return true
-	case IntegrityFailed:
+	case CauseIntegrityFailed:
 		return true
-	case NeverRegistered:
+	case CauseNeverRegistered:
 		return true
-	case NoReport:
+	case CauseNoReport:
 		return true
-	case NotCanceled:
+	case CauseNotCanceled:
 		return true
-	case NotEntitled:
+	case CauseNotEntitled:
 		return true
-	case NotObserving:
+	case CauseNotObserving:
 		return true
-	case OutsideWindow:
+	case CauseOutsideWindow:
 		return true
-	case Restored:
+	case CauseRestored:
 		return true
-	case Silent:
+	case CauseSilent:
 		return true
-	case Unacknowledged:
+	case CauseUnacknowledged:
 		return true
-	case Unreachable:
+	case CauseUnreachable:
 		return true
 	default:
 		return false
@@ -150,22 +150,22 @@ func (e CommandState) Valid() bool {
 
 // Defines values for Effect.
 const (
-	Applied Effect = "applied"
-	None    Effect = "none"
-	Partial Effect = "partial"
-	Unknown Effect = "unknown"
+	EffectApplied Effect = "applied"
+	EffectNone    Effect = "none"
+	EffectPartial Effect = "partial"
+	EffectUnknown Effect = "unknown"
 )
 
 // Valid indicates whether the value is a known member of the Effect enum.
 func (e Effect) Valid() bool {
 	switch e {
-	case Applied:
+	case EffectApplied:
 		return true
-	case None:
+	case EffectNone:
 		return true
-	case Partial:
+	case EffectPartial:
 		return true
-	case Unknown:
+	case EffectUnknown:
 		return true
 	default:
 		return false
@@ -174,61 +174,61 @@ func (e Effect) Valid() bool {
 
 // Defines values for ErrorCode.
 const (
-	Conflict           ErrorCode = "conflict"
-	Contradiction      ErrorCode = "contradiction"
-	DeviceFull         ErrorCode = "device_full"
-	Forbidden          ErrorCode = "forbidden"
-	Internal           ErrorCode = "internal"
-	Invalid            ErrorCode = "invalid"
-	Malformed          ErrorCode = "malformed"
-	MediaType          ErrorCode = "media_type"
-	MethodNotAllowed   ErrorCode = "method_not_allowed"
-	NotFound           ErrorCode = "not_found"
-	OutcomeUnknown     ErrorCode = "outcome_unknown"
-	PreconditionFailed ErrorCode = "precondition_failed"
-	TooLarge           ErrorCode = "too_large"
-	TooMany            ErrorCode = "too_many"
-	Unauthenticated    ErrorCode = "unauthenticated"
-	Unavailable        ErrorCode = "unavailable"
-	UnknownDevice      ErrorCode = "unknown_device"
+	ErrorCodeConflict         ErrorCode = "conflict"
+	ErrorCodeContradiction    ErrorCode = "contradiction"
+	ErrorCodeDeviceFull       ErrorCode = "device_full"
+	ErrorCodeForbidden        ErrorCode = "forbidden"
+	ErrorCodeInternal         ErrorCode = "internal"
+	ErrorCodeInvalid          ErrorCode = "invalid"
+	ErrorCodeMalformed        ErrorCode = "malformed"
+	ErrorCodeMediaType        ErrorCode = "media_type"
+	ErrorCodeMethodNotAllowed ErrorCode = "method_not_allowed"
+	ErrorCodeNotFound         ErrorCode = "not_found"
+	ErrorCodeOutcomeUnknown   ErrorCode = "outcome_unknown"
+	ErrorCodePrecondition     ErrorCode = "precondition"
+	ErrorCodeTooLarge         ErrorCode = "too_large"
+	ErrorCodeTooMany          ErrorCode = "too_many"
+	ErrorCodeUnauthenticated  ErrorCode = "unauthenticated"
+	ErrorCodeUnavailable      ErrorCode = "unavailable"
+	ErrorCodeUnknownDevice    ErrorCode = "unknown_device"
 )
 
 // Valid indicates whether the value is a known member of the ErrorCode enum.
 func (e ErrorCode) Valid() bool {
 	switch e {
-	case Conflict:
+	case ErrorCodeConflict:
 		return true
-	case Contradiction:
+	case ErrorCodeContradiction:
 		return true
-	case DeviceFull:
+	case ErrorCodeDeviceFull:
 		return true
-	case Forbidden:
+	case ErrorCodeForbidden:
 		return true
-	case Internal:
+	case ErrorCodeInternal:
 		return true
-	case Invalid:
+	case ErrorCodeInvalid:
 		return true
-	case Malformed:
+	case ErrorCodeMalformed:
 		return true
-	case MediaType:
+	case ErrorCodeMediaType:
 		return true
-	case MethodNotAllowed:
+	case ErrorCodeMethodNotAllowed:
 		return true
-	case NotFound:
+	case ErrorCodeNotFound:
 		return true
-	case OutcomeUnknown:
+	case ErrorCodeOutcomeUnknown:
 		return true
-	case PreconditionFailed:
+	case ErrorCodePrecondition:
 		return true
-	case TooLarge:
+	case ErrorCodeTooLarge:
 		return true
-	case TooMany:
+	case ErrorCodeTooMany:
 		return true
-	case Unauthenticated:
+	case ErrorCodeUnauthenticated:
 		return true
-	case Unavailable:
+	case ErrorCodeUnavailable:
 		return true
-	case UnknownDevice:
+	case ErrorCodeUnknownDevice:
 		return true
 	default:
 		return false
@@ -291,13 +291,13 @@ func (e ExecutionState) Valid() bool {
 
 // Defines values for HealthStatus.
 const (
-	Ok HealthStatus = "ok"
+	HealthStatusOk HealthStatus = "ok"
 )
 
 // Valid indicates whether the value is a known member of the HealthStatus enum.
 func (e HealthStatus) Valid() bool {
 	switch e {
-	case Ok:
+	case HealthStatusOk:
 		return true
 	default:
 		return false
@@ -306,22 +306,22 @@ func (e HealthStatus) Valid() bool {
 
 // Defines values for Outcome.
 const (
-	AllSucceeded Outcome = "all_succeeded"
-	NoneDone     Outcome = "none_done"
-	SomeFailed   Outcome = "some_failed"
-	SomeUnknown  Outcome = "some_unknown"
+	OutcomeAllSucceeded Outcome = "all_succeeded"
+	OutcomeNoneDone     Outcome = "none_done"
+	OutcomeSomeFailed   Outcome = "some_failed"
+	OutcomeSomeUnknown  Outcome = "some_unknown"
 )
 
 // Valid indicates whether the value is a known member of the Outcome enum.
 func (e Outcome) Valid() bool {
 	switch e {
-	case AllSucceeded:
+	case OutcomeAllSucceeded:
 		return true
-	case NoneDone:
+	case OutcomeNoneDone:
 		return true
-	case SomeFailed:
+	case OutcomeSomeFailed:
 		return true
-	case SomeUnknown:
+	case OutcomeSomeUnknown:
 		return true
 	default:
 		return false
@@ -357,22 +357,22 @@ func (e ReportStatus) Valid() bool {
 
 // Defines values for Role.
 const (
-	Admin    Role = "admin"
-	Approver Role = "approver"
-	Operator Role = "operator"
-	Viewer   Role = "viewer"
+	RoleAdmin    Role = "admin"
+	RoleApprover Role = "approver"
+	RoleOperator Role = "operator"
+	RoleViewer   Role = "viewer"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
-	case Admin:
+	case RoleAdmin:
 		return true
-	case Approver:
+	case RoleApprover:
 		return true
-	case Operator:
+	case RoleOperator:
 		return true
-	case Viewer:
+	case RoleViewer:
 		return true
 	default:
 		return false
@@ -381,13 +381,13 @@ func (e Role) Valid() bool {
 
 // Defines values for TargetsAll.
 const (
-	True TargetsAll = true
+	TargetsAllTrue TargetsAll = true
 )
 
 // Valid indicates whether the value is a known member of the TargetsAll enum.
 func (e TargetsAll) Valid() bool {
 	switch e {
-	case True:
+	case TargetsAllTrue:
 		return true
 	default:
 		return false
@@ -414,18 +414,33 @@ type Cause string
 
 // Command defines model for Command.
 type Command struct {
-	// Counts How many executions are in which state. States without any are left out.
-	Counts Counts `json:"counts"`
+	// ID A UUID of version 7, lower case. Ids sort by age.
+	ID CommandID `json:"id"`
 
-	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
-	CreatedAt Moment `json:"created_at"`
+	// Type The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+	Type TypeName `json:"type"`
 
-	// DeliverWithinSeconds The delivery deadline that applies.
-	DeliverWithinSeconds int64 `json:"deliver_within_seconds"`
+	// TypeVersion The version of the type that it follows. 0: a type that was never declared.
+	TypeVersion int `json:"type_version"`
 
-	// Digest Names exactly what is asked of whom and until when: type version, params, devices and clocks. Left out where
-	// the list of devices is not at hand.
-	Digest string `json:"digest,omitempty"`
+	// Params As asked for. Left out when there were none.
+	Params json.RawMessage `json:"params,omitempty"`
+
+	// Targets Which devices a command is for. Several members are a union; at least one must name something.
+	Targets Targets `json:"targets"`
+
+	// Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
+	Labels Labels `json:"labels,omitempty"`
+
+	// State A command on one device has the state of its execution. A command on many devices is `awaiting_approval`,
+	// `scheduled`, `open`, `paused`, `halted`, `ended` or `denied`.
+	State CommandState `json:"state"`
+
+	// Outcome What it came to, see Outcome. null while it is open.
+	Outcome *Outcome `json:"outcome"`
+
+	// Settled Nothing about it can change any more.
+	Settled bool `json:"settled"`
 
 	// Effect Over all its devices: `unknown` if it is of any, `none` or `applied` if it is that of all, else `partial`.
 	Effect Effect `json:"effect"`
@@ -433,51 +448,36 @@ type Command struct {
 	// Execution The one execution of a command on one device.
 	Execution *Execution `json:"execution,omitempty"`
 
-	// ExpiresAt When it can no longer be delivered, as far as that was known when it was created.
-	ExpiresAt Moment `json:"expires_at"`
+	// Counts How many executions are in which state. States without any are left out.
+	Counts Counts `json:"counts"`
 
-	// ID A UUID of version 7, lower case. Ids sort by age.
-	ID CommandID `json:"id"`
-
-	// Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
-	Labels Labels `json:"labels,omitempty"`
-
-	// NotBefore Nothing leaves before this moment.
-	NotBefore *Moment `json:"not_before,omitempty"`
-
-	// Outcome What it came to, see Outcome. null while it is open.
-	Outcome *Outcome `json:"outcome"`
-
-	// Params As asked for. Left out when there were none.
-	Params json.RawMessage `json:"params,omitempty"`
-
-	// Reason Why.
-	Reason string `json:"reason,omitempty"`
-
-	// Refused In the answer that issued it: targets that it could not have, each with why. It goes to the others.
-	Refused []Refusal `json:"refused,omitempty"`
+	// Digest Names exactly what is asked of whom and until when: type version, params, devices and clocks. Left out where
+	// the list of devices is not at hand.
+	Digest string `json:"digest,omitempty"`
 
 	// RequestedBy The user who asked for it.
 	RequestedBy string `json:"requested_by"`
 
+	// Reason Why.
+	Reason string `json:"reason,omitempty"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+
+	// ExpiresAt When it can no longer be delivered, as far as that was known when it was created.
+	ExpiresAt Moment `json:"expires_at"`
+
+	// NotBefore Nothing leaves before this moment.
+	NotBefore *Moment `json:"not_before,omitempty"`
+
+	// DeliverWithinSeconds The delivery deadline that applies.
+	DeliverWithinSeconds int64 `json:"deliver_within_seconds"`
+
 	// RunForSeconds How long a device may take.
 	RunForSeconds int64 `json:"run_for_seconds"`
 
-	// Settled Nothing about it can change any more.
-	Settled bool `json:"settled"`
-
-	// State A command on one device has the state of its execution. A command on many devices is `awaiting_approval`,
-	// `scheduled`, `open`, `paused`, `halted`, `ended` or `denied`.
-	State CommandState `json:"state"`
-
-	// Targets Which devices a command is for. Several members are a union; at least one must name something.
-	Targets Targets `json:"targets"`
-
-	// Type The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
-	Type TypeName `json:"type"`
-
-	// TypeVersion The version of the type that it follows. 0: a type that was never declared.
-	TypeVersion int `json:"type_version"`
+	// Refused In the answer that issued it: targets that it could not have, each with why. It goes to the others.
+	Refused []Refusal `json:"refused,omitempty"`
 }
 
 // CommandID A UUID of version 7, lower case. Ids sort by age.
@@ -500,44 +500,44 @@ type Counts map[string]int
 
 // Device defines model for Device.
 type Device struct {
+	// ID The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
+	ID DeviceName `json:"id"`
+
+	// Online It is registered, observes, and was heard of there. A guess about the network, as ever.
+	Online bool `json:"online"`
+
+	// SeenAt The last request of its that changed something, or that came a minute after the one before.
+	SeenAt *Moment `json:"seen_at,omitempty"`
+
+	// Open How many commands of its have not ended.
+	Open int `json:"open"`
+
+	// LastSeq The greatest number ever given to one of its commands.
+	LastSeq int64 `json:"last_seq"`
+
+	// Registration The device's word that it is there (RFC 9176). Left out when it never came, or was taken back.
+	Registration *Registration `json:"registration,omitempty"`
+
+	// Observation Where its notifications go (RFC 7641). Left out when it does not observe.
+	Observation *Observation `json:"observation,omitempty"`
+
+	// Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
+	Labels Labels `json:"labels,omitempty"`
+
 	// AckTimeoutSeconds Its ACK_TIMEOUT (RFC 7252 section 4.8). Left out: the server's.
-	AckTimeoutSeconds *float32 `json:"ack_timeout_seconds,omitempty"`
+	AckTimeoutSeconds *float64 `json:"ack_timeout_seconds,omitempty"`
 
 	// AwakeSeconds How long it listens after a sign of life. Left out: always.
 	AwakeSeconds *int `json:"awake_seconds,omitempty"`
 
 	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
 	CreatedAt Moment `json:"created_at"`
-
-	// ID The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
-	ID DeviceName `json:"id"`
-
-	// Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
-	Labels Labels `json:"labels,omitempty"`
-
-	// LastSeq The greatest number ever given to one of its commands.
-	LastSeq int64 `json:"last_seq"`
-
-	// Observation Where its notifications go (RFC 7641). Left out when it does not observe.
-	Observation *Observation `json:"observation,omitempty"`
-
-	// Online It is registered, observes, and was heard of there. A guess about the network, as ever.
-	Online bool `json:"online"`
-
-	// Open How many commands of its have not ended.
-	Open int `json:"open"`
-
-	// Registration The device's word that it is there (RFC 9176). Left out when it never came, or was taken back.
-	Registration *Registration `json:"registration,omitempty"`
-
-	// SeenAt The last request of its that changed something, or that came a minute after the one before.
-	SeenAt *Moment `json:"seen_at,omitempty"`
 }
 
 // DeviceEdit What an operator says about a device.
 type DeviceEdit struct {
-	// AckTimeoutSeconds Its ACK_TIMEOUT (RFC 7252 section 4.8), fractions allowed. 0: the server's.
-	AckTimeoutSeconds *float32 `json:"ack_timeout_seconds,omitempty"`
+	// AckTimeoutSeconds Its ACK_TIMEOUT (RFC 7252 section 4.8), 0.5 to 60, fractions allowed. 0: the server's.
+	AckTimeoutSeconds *float64 `json:"ack_timeout_seconds,omitempty"`
 
 	// AwakeSeconds How long it listens after a sign of life. 0: always.
 	AwakeSeconds *int `json:"awake_seconds,omitempty"`
@@ -562,73 +562,21 @@ type DevicePage struct {
 type Effect string
 
 // ErrorCode What to program against. 400 `malformed`; 401 `unauthenticated`; 403 `forbidden`; 404 `not_found`; 405
-// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition_failed`; 413 `too_large`; 415
+// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition`; 413 `too_large`; 415
 // `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
 // `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
 type ErrorCode string
 
 // Execution defines model for Execution.
 type Execution struct {
-	// Attempts Transmissions that carried it.
-	Attempts int `json:"attempts"`
-
-	// Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
-	// `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
-	// `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
-	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
-	Cause *Cause `json:"cause,omitempty"`
-
-	// Code The device's code, as last reported: 1 expired, 2 unsupported type, 3 invalid params, 4 busy, 5 precondition
-	// not met, 6 internal, 7 interrupted by restart, 8 not permitted, 9 out of resources, 10 cannot cancel; from
-	// 32 on, and below 0, the application's own.
-	Code *int64 `json:"code,omitempty"`
-
 	// Command A UUID of version 7, lower case. Ids sort by age.
 	Command CommandID `json:"command"`
-
-	// DeliveredAt A moment, RFC 3339 in UTC with milliseconds.
-	DeliveredAt *Moment `json:"delivered_at,omitempty"`
 
 	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
 	Device DeviceName `json:"device"`
 
-	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
-	// happened. `unknown`: nobody can say.
-	Effect Effect `json:"effect"`
-
-	// EndedAt A moment, RFC 3339 in UTC with milliseconds.
-	EndedAt *Moment `json:"ended_at,omitempty"`
-
-	// Late The device was heard of after `timed_out`.
-	Late bool `json:"late"`
-
-	// Progress Percent, as last reported.
-	Progress *int `json:"progress,omitempty"`
-
-	// QueuedAt A moment, RFC 3339 in UTC with milliseconds.
-	QueuedAt *Moment `json:"queued_at,omitempty"`
-
-	// ReportedAt A moment, RFC 3339 in UTC with milliseconds.
-	ReportedAt *Moment `json:"reported_at,omitempty"`
-
-	// Result What the device answered. What JSON or the schema cannot carry is `{"$cbor": "hex"}`, and `result_valid` is
-	// false: the device did act.
-	Result json.RawMessage `json:"result,omitempty"`
-
-	// ResultValid Whether `result` is what the device meant. Left out when there is no result.
-	ResultValid *bool `json:"result_valid,omitempty"`
-
-	// SentAt A moment, RFC 3339 in UTC with milliseconds.
-	SentAt *Moment `json:"sent_at,omitempty"`
-
 	// Seq Its number on the wire, which the device reports under. Left out until it is sent.
 	Seq *int64 `json:"seq,omitempty"`
-
-	// Settled Nothing about it can change any more.
-	Settled bool `json:"settled"`
-
-	// StartedAt A moment, RFC 3339 in UTC with milliseconds.
-	StartedAt *Moment `json:"started_at,omitempty"`
 
 	// State `awaiting_approval`, `scheduled` and `queued`: nothing has left. `sent`: it may be on its way. `delivered`: the
 	// device's transport has it, nothing more. `running`: the device started. `canceling`: asked to stop after it
@@ -637,8 +585,60 @@ type Execution struct {
 	// a late report still decides it.
 	State ExecutionState `json:"state"`
 
+	// Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
+	// `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
+	// `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
+	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
+	Cause *Cause `json:"cause,omitempty"`
+
+	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
+	// happened. `unknown`: nobody can say.
+	Effect Effect `json:"effect"`
+
+	// Progress Percent, as last reported.
+	Progress *int `json:"progress,omitempty"`
+
+	// Code The device's code, as last reported: 1 expired, 2 unsupported type, 3 invalid params, 4 busy, 5 precondition
+	// not met, 6 internal, 7 interrupted by restart, 8 not permitted, 9 out of resources, 10 cannot cancel; from
+	// 32 on, and below 0, the application's own.
+	Code *int64 `json:"code,omitempty"`
+
 	// Text The device's own words, as last reported. At most 64 bytes.
 	Text string `json:"text,omitempty"`
+
+	// Result What the device answered. What JSON or the schema cannot carry is `{"$cbor": "hex"}`, and `result_valid` is
+	// false: the device did act.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// ResultValid Whether `result` is what the device meant. Left out when there is no result.
+	ResultValid *bool `json:"result_valid,omitempty"`
+
+	// Late The device was heard of after `timed_out`.
+	Late bool `json:"late"`
+
+	// Settled Nothing about it can change any more.
+	Settled bool `json:"settled"`
+
+	// Attempts Transmissions that carried it.
+	Attempts int `json:"attempts"`
+
+	// QueuedAt The first time it was eligible; the delivery deadline counts from here.
+	QueuedAt *Moment `json:"queued_at,omitempty"`
+
+	// SentAt Committed before the first byte left.
+	SentAt *Moment `json:"sent_at,omitempty"`
+
+	// DeliveredAt The device's acknowledgement came: a fact of the transport.
+	DeliveredAt *Moment `json:"delivered_at,omitempty"`
+
+	// StartedAt The first report that says running.
+	StartedAt *Moment `json:"started_at,omitempty"`
+
+	// ReportedAt The last report that counted.
+	ReportedAt *Moment `json:"reported_at,omitempty"`
+
+	// EndedAt When it ended.
+	EndedAt *Moment `json:"ended_at,omitempty"`
 }
 
 // ExecutionPage defines model for ExecutionPage.
@@ -658,69 +658,14 @@ type ExecutionState string
 
 // ExecutionWithReports defines model for ExecutionWithReports.
 type ExecutionWithReports struct {
-	// Attempts Transmissions that carried it.
-	Attempts int `json:"attempts"`
-
-	// Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
-	// `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
-	// `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
-	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
-	Cause *Cause `json:"cause,omitempty"`
-
-	// Code The device's code, as last reported: 1 expired, 2 unsupported type, 3 invalid params, 4 busy, 5 precondition
-	// not met, 6 internal, 7 interrupted by restart, 8 not permitted, 9 out of resources, 10 cannot cancel; from
-	// 32 on, and below 0, the application's own.
-	Code *int64 `json:"code,omitempty"`
-
 	// Command A UUID of version 7, lower case. Ids sort by age.
 	Command CommandID `json:"command"`
-
-	// DeliveredAt A moment, RFC 3339 in UTC with milliseconds.
-	DeliveredAt *Moment `json:"delivered_at,omitempty"`
 
 	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
 	Device DeviceName `json:"device"`
 
-	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
-	// happened. `unknown`: nobody can say.
-	Effect Effect `json:"effect"`
-
-	// EndedAt A moment, RFC 3339 in UTC with milliseconds.
-	EndedAt *Moment `json:"ended_at,omitempty"`
-
-	// Late The device was heard of after `timed_out`.
-	Late bool `json:"late"`
-
-	// Progress Percent, as last reported.
-	Progress *int `json:"progress,omitempty"`
-
-	// QueuedAt A moment, RFC 3339 in UTC with milliseconds.
-	QueuedAt *Moment `json:"queued_at,omitempty"`
-
-	// ReportedAt A moment, RFC 3339 in UTC with milliseconds.
-	ReportedAt *Moment `json:"reported_at,omitempty"`
-
-	// Reports Everything that the device said, oldest first.
-	Reports []Report `json:"reports"`
-
-	// Result What the device answered. What JSON or the schema cannot carry is `{"$cbor": "hex"}`, and `result_valid` is
-	// false: the device did act.
-	Result json.RawMessage `json:"result,omitempty"`
-
-	// ResultValid Whether `result` is what the device meant. Left out when there is no result.
-	ResultValid *bool `json:"result_valid,omitempty"`
-
-	// SentAt A moment, RFC 3339 in UTC with milliseconds.
-	SentAt *Moment `json:"sent_at,omitempty"`
-
 	// Seq Its number on the wire, which the device reports under. Left out until it is sent.
 	Seq *int64 `json:"seq,omitempty"`
-
-	// Settled Nothing about it can change any more.
-	Settled bool `json:"settled"`
-
-	// StartedAt A moment, RFC 3339 in UTC with milliseconds.
-	StartedAt *Moment `json:"started_at,omitempty"`
 
 	// State `awaiting_approval`, `scheduled` and `queued`: nothing has left. `sent`: it may be on its way. `delivered`: the
 	// device's transport has it, nothing more. `running`: the device started. `canceling`: asked to stop after it
@@ -729,18 +674,73 @@ type ExecutionWithReports struct {
 	// a late report still decides it.
 	State ExecutionState `json:"state"`
 
+	// Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
+	// `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
+	// `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
+	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
+	Cause *Cause `json:"cause,omitempty"`
+
+	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
+	// happened. `unknown`: nobody can say.
+	Effect Effect `json:"effect"`
+
+	// Progress Percent, as last reported.
+	Progress *int `json:"progress,omitempty"`
+
+	// Code The device's code, as last reported: 1 expired, 2 unsupported type, 3 invalid params, 4 busy, 5 precondition
+	// not met, 6 internal, 7 interrupted by restart, 8 not permitted, 9 out of resources, 10 cannot cancel; from
+	// 32 on, and below 0, the application's own.
+	Code *int64 `json:"code,omitempty"`
+
 	// Text The device's own words, as last reported. At most 64 bytes.
 	Text string `json:"text,omitempty"`
+
+	// Result What the device answered. What JSON or the schema cannot carry is `{"$cbor": "hex"}`, and `result_valid` is
+	// false: the device did act.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// ResultValid Whether `result` is what the device meant. Left out when there is no result.
+	ResultValid *bool `json:"result_valid,omitempty"`
+
+	// Late The device was heard of after `timed_out`.
+	Late bool `json:"late"`
+
+	// Settled Nothing about it can change any more.
+	Settled bool `json:"settled"`
+
+	// Attempts Transmissions that carried it.
+	Attempts int `json:"attempts"`
+
+	// QueuedAt The first time it was eligible; the delivery deadline counts from here.
+	QueuedAt *Moment `json:"queued_at,omitempty"`
+
+	// SentAt Committed before the first byte left.
+	SentAt *Moment `json:"sent_at,omitempty"`
+
+	// DeliveredAt The device's acknowledgement came: a fact of the transport.
+	DeliveredAt *Moment `json:"delivered_at,omitempty"`
+
+	// StartedAt The first report that says running.
+	StartedAt *Moment `json:"started_at,omitempty"`
+
+	// ReportedAt The last report that counted.
+	ReportedAt *Moment `json:"reported_at,omitempty"`
+
+	// EndedAt When it ended.
+	EndedAt *Moment `json:"ended_at,omitempty"`
+
+	// Reports Everything that the device said, oldest first.
+	Reports []Report `json:"reports"`
 }
 
 // Fault defines model for Fault.
 type Fault struct {
-	// Detail What is wrong there.
-	Detail string `json:"detail"`
-
 	// Pointer Where: a JSON pointer (RFC 6901) into the body, which begins with a slash or is empty for the whole body; or
 	// the name of a query parameter, header or part of the path.
 	Pointer string `json:"pointer"`
+
+	// Detail What is wrong there.
+	Detail string `json:"detail"`
 }
 
 // Health defines model for Health.
@@ -793,14 +793,14 @@ type Labels map[string]string
 
 // Me defines model for Me.
 type Me struct {
+	// User Whose token it is.
+	User string `json:"user"`
+
 	// Roles What the user may do.
 	Roles []Role `json:"roles"`
 
 	// ServerVersion The version of the server that answered.
 	ServerVersion string `json:"server_version"`
-
-	// User Whose token it is.
-	User string `json:"user"`
 }
 
 // Moment A moment, RFC 3339 in UTC with milliseconds.
@@ -824,20 +824,23 @@ type Outcome string
 
 // Problem Problem details (RFC 9457).
 type Problem struct {
+	// Type `urn:behest:problem:` and the code.
+	Type string `json:"type"`
+
+	// Title The kind of problem, in words.
+	Title string `json:"title"`
+
+	// Status The status of the answer, again.
+	Status int `json:"status"`
+
 	// Code What to program against. 400 `malformed`; 401 `unauthenticated`; 403 `forbidden`; 404 `not_found`; 405
-	// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition_failed`; 413 `too_large`; 415
+	// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition`; 413 `too_large`; 415
 	// `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
 	// `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
 	Code ErrorCode `json:"code"`
 
-	// Command With 409, the command whose state does not allow it.
-	Command *Command `json:"command,omitempty"`
-
 	// Detail This problem, in words.
 	Detail string `json:"detail,omitempty"`
-
-	// Errors Every fault that was found, if the problem is in the request.
-	Errors []Fault `json:"errors,omitempty"`
 
 	// Instance The path that was asked.
 	Instance string `json:"instance,omitempty"`
@@ -845,26 +848,23 @@ type Problem struct {
 	// RequestID Under which the server's log knows this request.
 	RequestID string `json:"request_id"`
 
-	// Status The status of the answer, again.
-	Status int `json:"status"`
+	// Errors Every fault that was found, if the problem is in the request.
+	Errors []Fault `json:"errors,omitempty"`
 
-	// Title The kind of problem, in words.
-	Title string `json:"title"`
-
-	// Type `urn:behest:problem:` and the code.
-	Type string `json:"type"`
+	// Command With 409, the command whose state does not allow it.
+	Command *Command `json:"command,omitempty"`
 }
 
 // Refusal defines model for Refusal.
 type Refusal struct {
+	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
+	Device DeviceName `json:"device"`
+
 	// Code What to program against. 400 `malformed`; 401 `unauthenticated`; 403 `forbidden`; 404 `not_found`; 405
-	// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition_failed`; 413 `too_large`; 415
+	// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition`; 413 `too_large`; 415
 	// `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
 	// `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
 	Code ErrorCode `json:"code"`
-
-	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
-	Device DeviceName `json:"device"`
 }
 
 // Registration The device's word that it is there (RFC 9176). Left out when it never came, or was taken back.
@@ -872,20 +872,20 @@ type Registration struct {
 	// At When it came or was refreshed.
 	At Moment `json:"at"`
 
-	// ExpiresAt When it lapses; the queue stays.
-	ExpiresAt Moment `json:"expires_at"`
-
 	// LifetimeSeconds How long it is good for (`lt`).
 	LifetimeSeconds int64 `json:"lifetime_seconds"`
 
-	// Links The device's own resources (RFC 6690).
-	Links string `json:"links,omitempty"`
+	// ExpiresAt When it lapses; the queue stays.
+	ExpiresAt Moment `json:"expires_at"`
+
+	// Window How many commands it takes at once (`w`).
+	Window int `json:"window"`
 
 	// Params Its other registration parameters.
 	Params map[string]string `json:"params,omitempty"`
 
-	// Window How many commands it takes at once (`w`).
-	Window int `json:"window"`
+	// Links The device's own resources (RFC 6690).
+	Links string `json:"links,omitempty"`
 }
 
 // Report defines model for Report.
@@ -893,27 +893,20 @@ type Report struct {
 	// At When it was received.
 	At Moment `json:"at"`
 
-	// Code See Execution.
-	Code *int64 `json:"code,omitempty"`
-
-	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
-	// happened. `unknown`: nobody can say.
-	Effect *Effect `json:"effect,omitempty"`
-
-	// Late It came after `timed_out`.
-	Late bool `json:"late"`
-
 	// N The number that the device gave it, within the execution.
 	N *int64 `json:"n,omitempty"`
 
-	// NextSeconds Until the next report that the device promised.
-	NextSeconds *int64 `json:"next_seconds,omitempty"`
-
-	// Prev The value before, to restore with.
-	Prev json.RawMessage `json:"prev,omitempty"`
+	// Status The device's word. The set is closed.
+	Status ReportStatus `json:"status"`
 
 	// Progress Percent.
 	Progress *int `json:"progress,omitempty"`
+
+	// Code See Execution.
+	Code *int64 `json:"code,omitempty"`
+
+	// Text The device's own words. At most 64 bytes.
+	Text string `json:"text,omitempty"`
 
 	// Result See Execution.
 	Result json.RawMessage `json:"result,omitempty"`
@@ -921,11 +914,18 @@ type Report struct {
 	// ResultValid See Execution.
 	ResultValid *bool `json:"result_valid,omitempty"`
 
-	// Status The device's word. The set is closed.
-	Status ReportStatus `json:"status"`
+	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
+	// happened. `unknown`: nobody can say.
+	Effect *Effect `json:"effect,omitempty"`
 
-	// Text The device's own words. At most 64 bytes.
-	Text string `json:"text,omitempty"`
+	// Prev The value before, to restore with.
+	Prev json.RawMessage `json:"prev,omitempty"`
+
+	// NextSeconds Until the next report that the device promised.
+	NextSeconds *int64 `json:"next_seconds,omitempty"`
+
+	// Late It came after `timed_out`.
+	Late bool `json:"late"`
 }
 
 // ReportStatus The device's word. The set is closed.
@@ -936,9 +936,6 @@ type Role string
 
 // Targets Which devices a command is for. Several members are a union; at least one must name something.
 type Targets struct {
-	// All Every device that is known. It must be said in so many words.
-	All TargetsAll `json:"all,omitempty"`
-
 	// Devices By id, at most 500, none twice.
 	Devices []DeviceName `json:"devices,omitempty"`
 
@@ -947,6 +944,9 @@ type Targets struct {
 
 	// Selector By labels, as in `site=a,kind in (pump,valve)`.
 	Selector string `json:"selector,omitempty"`
+
+	// All Every device that is known. It must be said in so many words.
+	All TargetsAll `json:"all,omitempty"`
 }
 
 // TargetsAll Every device that is known. It must be said in so many words.

@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"behest/access"
+	"behest/command"
+)
+
+// admit lets pass who may use the route, and remembers who that is.
+func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		rt, ok := s.routes[routeKey(c)]
+		if !ok {
+			return next(c) // the router's own 404 or 405
+		}
+		r := c.Request()
+		switch {
+		case rt.rule.Public == access.Everybody:
+			return next(c)
+		case rt.rule.Public == access.OnLoopback && fromLoopback(r):
+			return next(c)
+		}
+		who, err := s.identity(r)
+		if err != nil {
+			return err
+		}
+		aboutOf(r.Context()).who = who
+		if !rt.rule.Roles.Any(who.Roles) {
+			return command.Errorf(command.CodeForbidden, "this needs one of the roles %s; %s has %s",
+				rt.rule.Roles, who.User, who.Roles)
+		}
+		return next(c)
+	}
+}
+
+// identity is who the request's token stands for. What was wrong with it is
+// not told: it would help nobody who should be helped.
+func (s *Server) identity(r *http.Request) (access.Identity, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "send the header Authorization: Bearer TOKEN")
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") { // [RFC 9110 11.1]
+		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "send one Authorization header, of the scheme Bearer")
+	}
+	who, err := s.auth.Authenticate(r.Context(), strings.TrimSpace(token))
+	switch {
+	case err == nil:
+		return who, nil
+	case errors.Is(err, access.ErrNoToken), errors.Is(err, access.ErrUnknownToken):
+		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "the token is not valid")
+	}
+	return access.Identity{}, err
+}
+
+// fromLoopback reports whether the caller is on this machine, came in by its
+// loopback, and was not passed on by a proxy, behind which anybody may be.
+func fromLoopback(r *http.Request) bool {
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && isLoopback(local.String()) && isLoopback(r.RemoteAddr)
+}
+
+func isLoopback(addrPort string) bool {
+	a, err := netip.ParseAddrPort(addrPort)
+	return err == nil && a.Addr().Unmap().IsLoopback()
+}

@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"strings"
+	"testing"
+
+	"behest/command"
+	"behest/device"
+)
+
+const commandPath = "/v1/commands/019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6071"
+
+// The golden file shows the API to people: what is asked, what is answered.
+func TestConversations(t *testing.T) {
+	d := &desk{}
+	d.cancel = func(_ command.ID, devices []string, _ string) (command.View, error) {
+		if devices != nil {
+			return pumpCommand(command.Succeeded), command.Errorf(command.CodeConflict, "nothing is left to cancel: the command is succeeded")
+		}
+		return pumpCommand(command.Canceled), nil
+	}
+	d.put = func(name string, _ device.Edit, _ string) (device.View, bool, error) {
+		v := pump()
+		v.Name = name
+		return v, name != "pump-7", nil
+	}
+	s := serve(t, d, d, Options{})
+	var b strings.Builder
+	b.WriteString("# What is asked, and what is answered. Written by TestConversations -update.\n\n")
+	for _, a := range []ask{
+		{name: "a command on one device", path: "/v1/commands",
+			body: `{"type":"pump.start","params":{"rpm":1200},"targets":{"devices":["pump-7"]}}`},
+		{name: "everything that can be said with a command", path: "/v1/commands",
+			body: `{"type":"valve.set","params":{"position":0.25,"token":{"$bytes":"3q2-7w"},"big":18446744073709551615},` +
+				`"targets":{"devices":["pump-7"]},"reason":"night","labels":{"site":"a"},"not_before":"2026-11-24T22:00:00+01:00",` +
+				`"deliver_within_seconds":3600,"run_for_seconds":120,"expect_targets":1,"allow_unregistered":true}`},
+		{name: "issue and wait", path: "/v1/commands?wait_seconds=30", body: `{"type":"pump.start","targets":{"devices":["pump-7"]}}`},
+		{name: "look at it", path: commandPath},
+		{name: "wait for it", path: commandPath + "?wait_seconds=60"},
+		{name: "all of one device that succeeded", path: "/v1/commands?device=pump-7&state=succeeded&label=site%3Da&page_size=1"},
+		{name: "its executions", path: commandPath + "/executions?state=succeeded"},
+		{name: "one execution with its reports", path: commandPath + "/executions/pump-7"},
+		{name: "cancel", method: "POST", path: commandPath + "/cancel"},
+		{name: "cancel what has ended", path: commandPath + "/cancel", body: `{"devices":["pump-7"]}`},
+		{name: "devices", path: "/v1/devices?label=site%3Da"},
+		{name: "a device", path: "/v1/devices/pump-7"},
+		{name: "a device that is not known", path: "/v1/devices/pump-8"},
+		{name: "make a device known", method: "PUT", path: "/v1/devices/caf%C3%A9%2042%25", body: `{"labels":{"site":"a"}}`},
+		{name: "replace what is said about it", method: "PUT", path: "/v1/devices/pump-7", body: `{}`, header: map[string]string{"If-Match": `"12"`}},
+		{name: "edit it", method: "PATCH", path: "/v1/devices/pump-7", body: `{"ack_timeout_seconds":2.5,"awake_seconds":0}`},
+		{name: "empty its queue", method: "POST", path: "/v1/devices/pump-7/cancel"},
+		{name: "remove it", as: "admin", method: "DELETE", path: "/v1/devices/pump-7", header: map[string]string{"If-Match": `"12"`}},
+		{name: "who am I", path: "/v1/me"},
+		{name: "alive", as: "nobody", path: "/livez"},
+		{name: "ready", as: "nobody", path: "/readyz"},
+	} {
+		b.WriteString(s.do(a).text(a))
+	}
+	golden(t, "conversations.txt", b.String())
+}

@@ -1,0 +1,434 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"behest/access"
+	"behest/command"
+	"behest/device"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew; read them before they are committed")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noon is the present of every test.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// id names the command of most tests.
+var id = command.ID{0x01, 0x9a, 0xb3, 0xc4, 0x5d, 0x6e, 0x7f, 0x80, 0x9a, 0x1b, 0x2c, 0x3d, 0x4e, 0x5f, 0x60, 0x71}
+
+// desk stands for the use cases and the store. What a test does not set
+// answers with the one command and the one device below.
+type desk struct {
+	issue        func(ctx context.Context, in command.Intent) (command.Issued, error)
+	cancel       func(id command.ID, devices []string, by string) (command.View, error)
+	cancelDevice func(name, by string) (int, error)
+	wait         func(ctx context.Context, id command.ID) (command.View, error)
+	put          func(name string, e device.Edit, by string) (device.View, bool, error)
+	edit         func(name string, e device.Edit, by string) (device.View, error)
+	remove       func(name, by string) error
+	command      func(id command.ID) (command.View, error)
+	commands     func(f command.Filter) ([]command.View, bool, error)
+	execution    func(id command.ID, device string) (command.Execution, []command.PastReport, error)
+	executions   func(id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	device       func(name string) (device.View, error)
+	devices      func(f device.Filter) ([]device.View, bool, error)
+	health       func(ctx context.Context) error
+}
+
+func (d *desk) Issue(ctx context.Context, in command.Intent) (command.Issued, error) {
+	if d.issue != nil {
+		return d.issue(ctx, in)
+	}
+	v := pumpCommand(command.Queued)
+	v.Command.Type, v.Command.Params, v.Command.RequestedBy = in.Type, in.Params, in.RequestedBy
+	v.Command.Labels, v.Command.Reason, v.Command.NotBefore = in.Labels, in.Reason, in.NotBefore
+	return command.Issued{View: v}, nil
+}
+
+func (d *desk) Cancel(_ context.Context, id command.ID, devices []string, by string) (command.View, error) {
+	if d.cancel != nil {
+		return d.cancel(id, devices, by)
+	}
+	return pumpCommand(command.Canceled), nil
+}
+
+func (d *desk) CancelDevice(_ context.Context, name, by string) (int, error) {
+	if d.cancelDevice != nil {
+		return d.cancelDevice(name, by)
+	}
+	return 3, nil
+}
+
+func (d *desk) Wait(ctx context.Context, id command.ID) (command.View, error) {
+	if d.wait != nil {
+		return d.wait(ctx, id)
+	}
+	return pumpCommand(command.Succeeded), nil
+}
+
+func (d *desk) PutDevice(_ context.Context, name string, e device.Edit, by string) (device.View, bool, error) {
+	if d.put != nil {
+		return d.put(name, e, by)
+	}
+	return pump(), true, nil
+}
+
+func (d *desk) EditDevice(_ context.Context, name string, e device.Edit, by string) (device.View, error) {
+	if d.edit != nil {
+		return d.edit(name, e, by)
+	}
+	return pump(), nil
+}
+
+func (d *desk) RemoveDevice(_ context.Context, name, by string) error {
+	if d.remove != nil {
+		return d.remove(name, by)
+	}
+	return nil
+}
+
+func (d *desk) Command(_ context.Context, want command.ID) (command.View, error) {
+	switch {
+	case d.command != nil:
+		return d.command(want)
+	case want != id:
+		return command.View{}, command.Errorf(command.CodeNotFound, "no command has the id %s", want)
+	}
+	return pumpCommand(command.Succeeded), nil
+}
+
+func (d *desk) Commands(_ context.Context, f command.Filter) ([]command.View, bool, error) {
+	if d.commands != nil {
+		return d.commands(f)
+	}
+	return []command.View{pumpCommand(command.Succeeded)}, false, nil
+}
+
+func (d *desk) Execution(_ context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error) {
+	if d.execution != nil {
+		return d.execution(id, device)
+	}
+	x := *pumpCommand(command.Succeeded).Only
+	return x, []command.PastReport{{At: x.ReportedAt, Report: x.Last}}, nil
+}
+
+func (d *desk) Executions(_ context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error) {
+	if d.executions != nil {
+		return d.executions(id, state, after, limit)
+	}
+	return []command.Execution{*pumpCommand(command.Succeeded).Only}, false, nil
+}
+
+func (d *desk) Device(_ context.Context, name string) (device.View, error) {
+	switch {
+	case d.device != nil:
+		return d.device(name)
+	case name != "pump-7":
+		return device.View{}, command.Errorf(command.CodeNotFound, "no device is called %q", name)
+	}
+	return pump(), nil
+}
+
+func (d *desk) Devices(_ context.Context, f device.Filter) ([]device.View, bool, error) {
+	if d.devices != nil {
+		return d.devices(f)
+	}
+	return []device.View{pump()}, false, nil
+}
+
+func (d *desk) Health(ctx context.Context) error {
+	if d.health != nil {
+		return d.health(ctx)
+	}
+	return nil
+}
+
+// pump is the device of most tests.
+func pump() device.View {
+	return device.View{Open: 1, Device: device.Device{
+		Handle: 1, Name: "pump-7", Version: 12,
+		Registration: device.Registration{At: noon.Add(-time.Hour), Lifetime: 25 * time.Hour, Params: map[string]string{"et": "pump"}},
+		Observation:  device.Observation{At: noon.Add(-time.Hour), Remote: netip.MustParseAddrPort("192.0.2.7:49152")},
+		SeenAt:       noon.Add(-time.Minute), LastSeq: 1795521600, ReportedSeq: 1795521600,
+		Labels: map[string]string{"site": "a"}, AckTimeout: 2500 * time.Millisecond, CreatedAt: noon.AddDate(0, -1, 0),
+	}}
+}
+
+// pumpCommand is a command on pump-7 in state s.
+func pumpCommand(s command.State) command.View {
+	c := &command.Command{
+		N: 41, ID: id, Type: "pump.start", Clocks: command.DefaultClocks,
+		Params:  []byte{0xa1, 0x63, 'r', 'p', 'm', 0x19, 0x04, 0xb0},
+		Targets: command.Targets{Devices: []string{"pump-7"}}, Devices: 1,
+		RequestedBy: "ann", CreatedAt: noon,
+	}
+	x := command.Execution{Command: c, N: 42, Device: 1, Name: "pump-7", State: s, QueuedAt: noon}
+	if !s.Unsent() && s != command.Canceled {
+		x.Seq, x.Attempts, x.Effect = 1795521600, 1, command.EffectUnknown
+		x.SentAt, x.DeliveredAt = noon.Add(4*time.Millisecond), noon.Add(31*time.Millisecond)
+	}
+	if s.Ended() {
+		x.EndedAt = noon.Add(3127 * time.Millisecond)
+	}
+	if s == command.Succeeded {
+		x.Effect, x.ReportedAt = command.EffectApplied, x.EndedAt
+		x.Last = command.Report{Status: command.StatusSuccess, Result: []byte{0xa1, 0x62, 'o', 'k', 0xf5}}
+	}
+	v := command.View{Command: c, Only: &x}
+	v.Tally.Add(x)
+	return v
+}
+
+// service is a server on a real listener, with a token for each role.
+type service struct {
+	t      *testing.T
+	url    string
+	tokens map[string]string // by the name of the role
+	keeper *access.Keeper
+	log    *lines
+	stop   func()
+	client *http.Client
+	router routers.Router
+}
+
+// lines is what the log has.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// serve starts a server over u and r until the test ends.
+func serve(t *testing.T, u UseCases, r Reads, o Options) *service {
+	t.Helper()
+	s := &service{t: t, tokens: make(map[string]string), keeper: new(access.Keeper), log: new(lines)}
+	for _, role := range []access.Roles{access.Viewer, access.Operator, access.Approver, access.Admin} {
+		text := access.NewToken()
+		token, err := access.ParseToken(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.keeper.Add(token, access.Identity{User: role.String() + "-1", Roles: role}); err != nil {
+			t.Fatal(err)
+		}
+		s.tokens[role.String()] = text
+	}
+	o.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	o.Version = "1.2.3"
+	if o.Now == nil {
+		o.Now = func() time.Time { return noon }
+	}
+	srv, err := New(u, r, s.keeper, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := loadContract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.router, err = legacy.NewRouter(doc, openapi3.DisableExamplesValidation()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = "http://" + l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ctx, l) }()
+	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		s.client.CloseIdleConnections()
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+// ask is a request as a test writes it.
+type ask struct {
+	name   string
+	as     string // role; "" is operator, "nobody" sends no token
+	method string // "" is GET, or POST with a body
+	path   string
+	body   string
+	header map[string]string
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do asks, and holds the answer against the contract.
+func (s *service) do(a ask) reply {
+	s.t.Helper()
+	if a.method == "" {
+		a.method = http.MethodGet
+		if a.body != "" {
+			a.method = http.MethodPost
+		}
+	}
+	req, err := http.NewRequest(a.method, s.url+a.path, strings.NewReader(a.body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if a.body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.as == "" {
+		a.as = "operator"
+	}
+	if token, ok := s.tokens[a.as]; ok {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for k, v := range a.header {
+		req.Header[k] = []string{v}
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		s.t.Fatalf("%s: %v", a.name, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatalf("%s: %v", a.name, err)
+	}
+	s.holdAgainstContract(req, resp, body)
+	return reply{resp.StatusCode, resp.Header, string(body)}
+}
+
+// holdAgainstContract validates a response by the whole of OpenAPI 3.1.
+func (s *service) holdAgainstContract(req *http.Request, resp *http.Response, body []byte) {
+	s.t.Helper()
+	plainURL := *req.URL
+	find := &http.Request{Method: req.Method, URL: &plainURL, Header: req.Header}
+	find.URL.Scheme, find.URL.Host = "", ""
+	route, params, err := s.router.FindRoute(find)
+	if err != nil { // no route: a 404 or 405 of no operation
+		if ct := resp.Header.Get("Content-Type"); req.Method != http.MethodHead && ct != "application/problem+json" {
+			s.t.Errorf("%s %s: %d is no problem document but %q", req.Method, req.URL.Path, resp.StatusCode, ct)
+		}
+		return
+	}
+	in := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: find, PathParams: params, Route: route},
+		Status:                 resp.StatusCode, Header: resp.Header,
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	}
+	in.SetBodyBytes(body)
+	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
+		s.t.Errorf("%s %s: %d breaks the contract: %v\n%s", req.Method, req.URL.Path, resp.StatusCode, err, body)
+	}
+}
+
+// Headers that an answer is golden with; the others are the same everywhere
+// or differ every time.
+var goldenHeaders = []string{"Allow", "Connection", "Content-Type", "Etag", "Location", "Retry-After", "Www-Authenticate"}
+
+var requestIDs = regexp.MustCompile(`"request_id":"[0-9a-f]{16}"`)
+
+// text is an exchange for people to read.
+func (r reply) text(a ask) string {
+	var b strings.Builder
+	method := a.method
+	if method == "" {
+		method = "GET"
+		if a.body != "" {
+			method = "POST"
+		}
+	}
+	fmt.Fprintf(&b, "## %s\n> %s %s\n", a.name, method, short(a.path))
+	for _, k := range slices.Sorted(maps.Keys(a.header)) {
+		fmt.Fprintf(&b, "> %s: %s\n", k, short(a.header[k]))
+	}
+	if a.body != "" {
+		fmt.Fprintf(&b, "> %s\n", strings.ReplaceAll(short(fmt.Sprintf("%+q", a.body)), `\"`, `"`))
+	}
+	fmt.Fprintf(&b, "< %d %s\n", r.status, http.StatusText(r.status))
+	for _, h := range goldenHeaders {
+		if v := r.header.Get(h); v != "" {
+			fmt.Fprintf(&b, "< %s: %s\n", h, v)
+		}
+	}
+	if body := requestIDs.ReplaceAllString(strings.TrimSpace(r.body), `"request_id":"…"`); body != "" {
+		fmt.Fprintf(&b, "< %s\n", body)
+	}
+	return b.String() + "\n"
+}
+
+func short(s string) string {
+	if len(s) > 400 {
+		return fmt.Sprintf("%s… (%d bytes)", s[:80], len(s))
+	}
+	return s
+}
+
+// golden compares text with a file in testdata.
+func golden(t *testing.T, file, text string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(text, string(want)); diff != "" {
+		t.Errorf("%s differs; -update writes it anew (-got +want):\n%s", path, diff)
+	}
+}
+
+func query(pairs ...string) string {
+	v := make(url.Values)
+	for i := 0; i < len(pairs); i += 2 {
+		v.Add(pairs[i], pairs[i+1])
+	}
+	return "?" + v.Encode()
+}

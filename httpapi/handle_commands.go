@@ -1,0 +1,214 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"behest/command"
+)
+
+// handlers answer the operations of the contract. They are the last stop
+// before the use cases: what they get has the contract's shape.
+type handlers struct{ *Server }
+
+var _ StrictServerInterface = handlers{}
+
+func (h handlers) IssueCommand(ctx context.Context, r IssueCommandRequestObject) (IssueCommandResponseObject, error) {
+	in, err := intentOf(r.Body, userOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	w, err := h.place(r.Params.WaitSeconds) // before, because afterwards there is no refusing
+	if err != nil {
+		return nil, err
+	}
+	defer w.leave()
+	issued, err := h.use.Issue(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	shape := viewCommand(issued.View)
+	if w.seconds > 0 {
+		// It is accepted, whatever becomes of the wait.
+		if v, err := w.wait(ctx, issued.Command.ID); err == nil {
+			shape = viewCommand(v)
+		}
+	}
+	shape.Refused = viewRefused(issued.Refused)
+	return IssueCommand201JSONResponse{
+		Body: shape, Headers: IssueCommand201ResponseHeaders{Location: "/v1/commands/" + shape.ID},
+	}, nil
+}
+
+func (h handlers) GetCommand(ctx context.Context, r GetCommandRequestObject) (GetCommandResponseObject, error) {
+	id, err := command.ParseID(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	w, err := h.place(r.Params.WaitSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer w.leave()
+	look := h.reads.Command
+	if w.seconds > 0 {
+		look = w.wait
+	}
+	v, err := look(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return GetCommand200JSONResponse(viewCommand(v)), nil
+}
+
+func (h handlers) ListCommands(ctx context.Context, r ListCommandsRequestObject) (ListCommandsResponseObject, error) {
+	f, err := filterOf(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	list := "commands " + filterText(f)
+	place, err := h.pages.open(list, r.Params.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	f.Before, _ = strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
+	f.Limit = pageSize(r.Params.PageSize)
+	views, more, err := h.reads.Commands(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	page := ListCommands200JSONResponse{Items: make([]Command, len(views))}
+	for i, v := range views {
+		page.Items[i] = viewCommand(v)
+	}
+	if more && len(views) > 0 {
+		page.NextPageToken = h.pages.seal(list, strconv.FormatInt(views[len(views)-1].Command.N, 10))
+	}
+	return page, nil
+}
+
+func (h handlers) ListExecutions(ctx context.Context, r ListExecutionsRequestObject) (ListExecutionsResponseObject, error) {
+	id, err := command.ParseID(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	var state string
+	if r.Params.State != nil {
+		state = string(*r.Params.State)
+	}
+	list := "executions " + id.String() + " " + state
+	place, err := h.pages.open(list, r.Params.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	after, _ := strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
+	xs, more, err := h.reads.Executions(ctx, id, state, after, pageSize(r.Params.PageSize))
+	if err != nil {
+		return nil, err
+	}
+	page := ListExecutions200JSONResponse{Items: make([]Execution, len(xs))}
+	for i, x := range xs {
+		page.Items[i] = viewExecution(x)
+	}
+	if more && len(xs) > 0 {
+		page.NextPageToken = h.pages.seal(list, strconv.FormatInt(xs[len(xs)-1].N, 10))
+	}
+	return page, nil
+}
+
+func (h handlers) GetExecution(ctx context.Context, r GetExecutionRequestObject) (GetExecutionResponseObject, error) {
+	id, err := command.ParseID(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDevice("device", r.Device); err != nil {
+		return nil, err
+	}
+	x, reports, err := h.reads.Execution(ctx, id, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	return executionWithReports{viewExecution(x), viewReports(x, reports)}, nil
+}
+
+// executionWithReports is the contract's ExecutionWithReports, put together
+// from its two parts.
+type executionWithReports struct {
+	Execution
+	Reports []Report `json:"reports"`
+}
+
+func (x executionWithReports) VisitGetExecutionResponse(w http.ResponseWriter) error {
+	return answer(w, x)
+}
+
+func (h handlers) CancelCommand(ctx context.Context, r CancelCommandRequestObject) (CancelCommandResponseObject, error) {
+	id, err := command.ParseID(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	var devices []string
+	if r.Body != nil {
+		devices = r.Body.Devices
+	}
+	v, err := h.use.Cancel(ctx, id, devices, userOf(ctx))
+	if err != nil {
+		return nil, standing{err, v}
+	}
+	return CancelCommand200JSONResponse(viewCommand(v)), nil
+}
+
+// answer writes v with status 200.
+func answer(w http.ResponseWriter, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// retryWait is when an answer that may wait should be asked for again: places
+// come free all the time.
+const retryWait = 5 * time.Second
+
+// place is room for an answer that waits, if it is to.
+func (s *Server) place(seconds *WaitSeconds) (*waiter, error) {
+	w := &waiter{s: s}
+	if seconds == nil || *seconds == 0 {
+		return w, nil
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		w.seconds = *seconds
+		return w, nil
+	default:
+		return nil, &command.Error{Code: command.CodeTooMany, RetryAfter: retryWait,
+			Msg: "too many answers wait already; ask without wait_seconds, or later"}
+	}
+}
+
+type waiter struct {
+	s       *Server
+	seconds int // 0: it does not wait, and holds no place
+}
+
+func (w *waiter) leave() {
+	if w.seconds > 0 {
+		<-w.s.waiting
+	}
+}
+
+// wait answers with the command when it has ended, or with its present state
+// when the time is over or the server shuts down.
+func (w *waiter) wait(ctx context.Context, id command.ID) (command.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.seconds)*time.Second)
+	defer cancel()
+	defer context.AfterFunc(w.s.closing, cancel)()
+	return w.s.use.Wait(ctx, id)
+}

@@ -1,0 +1,169 @@
+package httpapi
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"behest/command"
+	"behest/device"
+)
+
+func (h handlers) ListDevices(ctx context.Context, r ListDevicesRequestObject) (ListDevicesResponseObject, error) {
+	label, err := labelsOf(r.Params.Label)
+	if err != nil {
+		return nil, err
+	}
+	list := "devices " + labelsText(label)
+	f := device.Filter{Label: label, Limit: pageSize(r.Params.PageSize)}
+	if f.After, err = h.pages.open(list, r.Params.PageToken); err != nil {
+		return nil, err
+	}
+	views, more, err := h.reads.Devices(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	page := ListDevices200JSONResponse{Items: make([]Device, len(views))}
+	for i, v := range views {
+		page.Items[i] = viewDevice(v, h.now())
+	}
+	if more && len(views) > 0 {
+		page.NextPageToken = h.pages.seal(list, views[len(views)-1].Name)
+	}
+	return page, nil
+}
+
+func (h handlers) GetDevice(ctx context.Context, r GetDeviceRequestObject) (GetDeviceResponseObject, error) {
+	if err := checkDevice("device", r.Device); err != nil {
+		return nil, err
+	}
+	v, err := h.reads.Device(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	return GetDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: GetDevice200ResponseHeaders{ETag: etag(v)}}, nil
+}
+
+func (h handlers) PutDevice(ctx context.Context, r PutDeviceRequestObject) (PutDeviceResponseObject, error) {
+	if err := checkDevice("device", r.Device); err != nil {
+		return nil, err
+	}
+	// What is left out goes back to its default.
+	e := device.Edit{Labels: map[string]string{}, AckTimeoutSeconds: new(0.0), AwakeSeconds: new(0)}
+	merge(&e, r.Body)
+	var err error
+	if e.Version, err = versionOf(r.Params.IfMatch); err != nil {
+		return nil, err
+	}
+	if r.Params.IfMatch != nil { // then it must be there [RFC 9110 13.1.1]
+		if _, err := h.reads.Device(ctx, r.Device); err != nil {
+			return nil, unmatched(err)
+		}
+	}
+	v, created, err := h.use.PutDevice(ctx, r.Device, e, userOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	shape := viewDevice(v, h.now())
+	if created {
+		where := "/v1/devices/" + url.PathEscape(r.Device)
+		return PutDevice201JSONResponse{Body: shape, Headers: PutDevice201ResponseHeaders{ETag: etag(v), Location: where}}, nil
+	}
+	return PutDevice200JSONResponse{Body: shape, Headers: PutDevice200ResponseHeaders{ETag: etag(v)}}, nil
+}
+
+func (h handlers) EditDevice(ctx context.Context, r EditDeviceRequestObject) (EditDeviceResponseObject, error) {
+	if err := checkDevice("device", r.Device); err != nil {
+		return nil, err
+	}
+	var e device.Edit
+	merge(&e, r.Body)
+	var err error
+	if e.Version, err = versionOf(r.Params.IfMatch); err != nil {
+		return nil, err
+	}
+	v, err := h.use.EditDevice(ctx, r.Device, e, userOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return EditDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: EditDevice200ResponseHeaders{ETag: etag(v)}}, nil
+}
+
+func (h handlers) RemoveDevice(ctx context.Context, r RemoveDeviceRequestObject) (RemoveDeviceResponseObject, error) {
+	if err := checkDevice("device", r.Device); err != nil {
+		return nil, err
+	}
+	version, err := versionOf(r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	if version != 0 {
+		v, err := h.reads.Device(ctx, r.Device)
+		switch {
+		case err != nil:
+			return nil, err
+		case v.Version != version:
+			return nil, command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
+		}
+	}
+	if err := h.use.RemoveDevice(ctx, r.Device, userOf(ctx)); err != nil {
+		return nil, err
+	}
+	return RemoveDevice204Response{}, nil
+}
+
+func (h handlers) CancelDevice(ctx context.Context, r CancelDeviceRequestObject) (CancelDeviceResponseObject, error) {
+	if err := checkDevice("device", r.Device); err != nil {
+		return nil, err
+	}
+	n, err := h.use.CancelDevice(ctx, r.Device, userOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return CancelDevice200JSONResponse{Canceled: n}, nil
+}
+
+// checkDevice holds a name in a path or a query against the rule of names,
+// which counts bytes where the contract's schema counts characters.
+func checkDevice(where, name string) error {
+	if what := device.CheckName(name); what != "" {
+		return malformed(command.Field{Pointer: where, Detail: what})
+	}
+	return nil
+}
+
+// merge puts what the body says into e.
+func merge(e *device.Edit, b *DeviceEdit) {
+	if b.Labels != nil {
+		e.Labels = b.Labels
+	}
+	if b.AckTimeoutSeconds != nil {
+		e.AckTimeoutSeconds = b.AckTimeoutSeconds
+	}
+	if b.AwakeSeconds != nil {
+		e.AwakeSeconds = b.AwakeSeconds
+	}
+}
+
+func etag(v device.View) string { return `"` + strconv.FormatInt(v.Version, 10) + `"` }
+
+// versionOf is the version that If-Match asks for; 0: any.
+func versionOf(match *IfMatch) (int64, error) {
+	if match == nil || *match == "*" {
+		return 0, nil
+	}
+	v, err := strconv.ParseInt(strings.Trim(*match, `"`), 10, 64)
+	if err != nil || v == 0 { // no device ever has that
+		return 0, command.Errorf(command.CodePrecondition, "the device has another version")
+	}
+	return v, nil
+}
+
+// unmatched turns "no such device" into what If-Match makes of it.
+func unmatched(err error) error {
+	if command.CodeOf(err) == command.CodeNotFound {
+		return command.Errorf(command.CodePrecondition, "there is no such device")
+	}
+	return err
+}

@@ -1,0 +1,52 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"behest/command"
+)
+
+// healthWithin bounds the look at the store: who probes has its own patience,
+// and a store that takes longer is not ready.
+const healthWithin = 5 * time.Second
+
+func (h handlers) GetMe(ctx context.Context, _ GetMeRequestObject) (GetMeResponseObject, error) {
+	who := aboutOf(ctx).who
+	me := GetMe200JSONResponse{User: who.User, Roles: []Role{}, ServerVersion: h.version}
+	for _, name := range who.Roles.Names() {
+		me.Roles = append(me.Roles, Role(name))
+	}
+	return me, nil
+}
+
+func (h handlers) GetLive(context.Context, GetLiveRequestObject) (GetLiveResponseObject, error) {
+	return GetLive200JSONResponse{Status: HealthStatusOk}, nil
+}
+
+func (h handlers) GetReady(ctx context.Context, _ GetReadyRequestObject) (GetReadyResponseObject, error) {
+	if h.closing.Err() != nil {
+		return nil, command.Errorf(command.CodeUnavailable, "the server is shutting down")
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthWithin)
+	defer cancel()
+	if err := h.reads.Health(ctx); err != nil {
+		return nil, &command.Error{Code: command.CodeUnavailable, Msg: "the store does not take work", Err: err}
+	}
+	return GetReady200JSONResponse{Status: HealthStatusOk}, nil
+}
+
+func (h handlers) GetContract(context.Context, GetContractRequestObject) (GetContractResponseObject, error) {
+	return contractAnswer(h.contract), nil
+}
+
+// contractAnswer is the contract as it was made once, at the start.
+type contractAnswer []byte
+
+func (b contractAnswer) VisitGetContractResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(b)
+	return err
+}

@@ -1,0 +1,133 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"behest/command"
+)
+
+// Limits of a body, by route. What has none here takes no body.
+const (
+	commandBodyMax = 256 << 10 // params of 64 KiB, written in the longest way, and 500 targets
+	cancelBodyMax  = 256 << 10 // 500 names, each character escaped
+	editBodyMax    = 64 << 10  // 32 labels, each character escaped
+)
+
+var bodyMax = map[string]int64{
+	"POST /v1/commands":             commandBodyMax,
+	"POST /v1/commands/{id}/cancel": cancelBodyMax,
+	"PUT /v1/devices/{device}":      editBodyMax,
+	"PATCH /v1/devices/{device}":    editBodyMax,
+}
+
+// bodyWithin is how long a body may take to arrive: 256 KiB at 70 kbit/s.
+const bodyWithin = 30 * time.Second
+
+// body reads the body of a request whole, and refuses early what is too long
+// or of another kind. Nil: there is none.
+func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, rt.missing()
+	}
+	limit := bodyMax[rt.pattern]
+	if limit == 0 {
+		w.Header().Set("Connection", "close") // rather than to read it
+		return nil, malformed(command.Field{Detail: "this request takes no body"})
+	}
+	if err := jsonOnly(r.Header.Values("Content-Type")); err != nil {
+		return nil, err
+	}
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close")
+		return nil, tooLarge(limit)
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyWithin)); err != nil {
+		return nil, fmt.Errorf("set the deadline of the body: %w", err)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return nil, unread(err, limit)
+	}
+	if err := rc.SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("clear the deadline of the body: %w", err)
+	}
+	if len(body) == 0 { // a chunked body of nothing
+		return nil, rt.missing()
+	}
+	return body, nil
+}
+
+func (rt *route) missing() error {
+	if rt.op.RequestBody == nil || !rt.op.RequestBody.Value.Required {
+		return nil
+	}
+	return malformed(command.Field{Detail: "is empty; a JSON object is expected"})
+}
+
+func tooLarge(limit int64) error {
+	return command.Errorf(command.CodeTooLarge, "the body is over %d bytes", limit)
+}
+
+// unread says why a body could not be read.
+func unread(err error, limit int64) error {
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return tooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return malformed(command.Field{Detail: fmt.Sprintf("did not arrive within %s", bodyWithin)})
+	}
+	return malformed(command.Field{Detail: "ended before it was whole"})
+}
+
+// jsonOnly refuses every content type but JSON in UTF-8.
+func jsonOnly(types []string) error {
+	if len(types) == 1 {
+		kind, params, err := mime.ParseMediaType(types[0])
+		charset, said := params["charset"]
+		if err == nil && kind == "application/json" && (!said || strings.EqualFold(charset, "utf-8")) {
+			return nil
+		}
+	}
+	return command.Errorf(command.CodeMediaType, "send Content-Type: application/json, in UTF-8")
+}
+
+// read takes in the body, strictly, and leaves it to the handlers as it came.
+func (s *Server) read(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		rt, ok := s.routes[routeKey(c)]
+		if !ok {
+			return next(c)
+		}
+		r := c.Request()
+		body, err := rt.readBody(c.Response(), r)
+		if err != nil {
+			return err
+		}
+		var value any
+		var faults []command.Field
+		if body != nil {
+			value, faults = strict(body)
+		}
+		if value == nil && len(faults) > 0 {
+			return malformed(faults...)
+		}
+		faults = append(faults, rt.faults(c, body != nil, value)...)
+		if len(faults) > 0 {
+			return malformed(faults...)
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return next(c)
+	}
+}

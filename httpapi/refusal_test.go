@@ -1,0 +1,172 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"behest/command"
+	"behest/device"
+)
+
+const anIntent = `{"type":"t","targets":{"devices":["pump-7"]}}`
+
+func with(members string) string {
+	return `{"type":"t","targets":{"devices":["pump-7"]},` + members + `}`
+}
+
+func params(value string) string { return with(`"params":` + value) }
+
+// Bad input, and the exact answer. No use case may see any of it.
+var badInput = []ask{
+	// Bodies that are no JSON, or not strictly.
+	{name: "no body", method: "POST", path: "/v1/commands", header: map[string]string{"Content-Type": "application/json"}},
+	{name: "blank body", path: "/v1/commands", body: " \n"},
+	{name: "cut JSON", path: "/v1/commands", body: `{"type":"t","tar`},
+	{name: "not JSON", path: "/v1/commands", body: `type: t`},
+	{name: "something behind it", path: "/v1/commands", body: anIntent + `{}`},
+	{name: "not UTF-8", path: "/v1/commands", body: "{\"type\":\"t\xff\"}"},
+	{name: "half a surrogate", path: "/v1/commands", body: with(`"reason":"\ud83d"`)},
+	{name: "a key twice", path: "/v1/commands", body: with(`"type":"u"`)},
+	{name: "a key twice in params", path: "/v1/commands", body: params(`{"a":[{"b":1,"b":2}]}`)},
+	{name: "too deep", path: "/v1/commands", body: params(strings.Repeat("[", 20) + strings.Repeat("]", 20))},
+	{name: "a list", path: "/v1/commands", body: `[]`},
+	{name: "null", path: "/v1/commands", body: `null`},
+	{name: "a comment", path: "/v1/commands", body: `{"type":"t" /* why */}`},
+	{name: "NaN", path: "/v1/commands", body: params(`NaN`)},
+
+	// Bodies of another shape.
+	{name: "nothing in it", path: "/v1/commands", body: `{}`},
+	{name: "unknown members, all named", path: "/v1/commands", body: `{"typ":"t","targets":{"device":["a"]},"Type":"t","type":"t"}`},
+	{name: "wrong types, all named", path: "/v1/commands",
+		body: `{"type":7,"targets":{"devices":"pump-7","all":"yes"},"reason":{},"labels":["a"],"deliver_within_seconds":"1h",` +
+			`"run_for_seconds":1.5,"expect_targets":"2","allow_unregistered":1,"not_before":"tomorrow"}`},
+	{name: "nulls", path: "/v1/commands", body: `{"type":null,"targets":null,"labels":null}`},
+	{name: "no targets", path: "/v1/commands", body: `{"type":"t","targets":{}}`},
+	{name: "no devices", path: "/v1/commands", body: `{"type":"t","targets":{"devices":[]}}`},
+	{name: "all: false", path: "/v1/commands", body: `{"type":"t","targets":{"all":false}}`},
+	{name: "a device twice", path: "/v1/commands", body: `{"type":"t","targets":{"devices":["a","b","a"]}}`},
+	{name: "names that are none", path: "/v1/commands",
+		body: `{"type":"","targets":{"devices":["","a/b","a\u0000b","` + strings.Repeat("n", 64) + `"]}}`},
+	{name: "501 devices", path: "/v1/commands", body: `{"type":"t","targets":{"devices":[` + names(501) + `]}}`},
+	{name: "durations out of range", path: "/v1/commands", body: with(`"deliver_within_seconds":0,"run_for_seconds":31536001,"expect_targets":0`)},
+	{name: "an integer that is written as a float", path: "/v1/commands", body: with(`"run_for_seconds":1e2`)},
+	{name: "an integer that no machine holds", path: "/v1/commands", body: with(`"run_for_seconds":1e999`)},
+	{name: "a reason that is too long", path: "/v1/commands", body: with(`"reason":"` + strings.Repeat("x", 1025) + `"`)},
+	{name: "33 labels", path: "/v1/commands", body: with(`"labels":{` + labels(33) + `}`)},
+	{name: "a label that is too long", path: "/v1/commands", body: with(`"labels":{"k":"` + strings.Repeat("v", 64) + `"}`)},
+	{name: "a key that needs escaping", path: "/v1/commands", body: with(`"a/b~c":1`)},
+
+	// Values that the mapping to CBOR would change.
+	{name: "numbers that do not fit", path: "/v1/commands", body: params(`{"a":18446744073709551616,"b":[1e400,0.1234567890123456789]}`)},
+	{name: "bytes that are none", path: "/v1/commands", body: params(`{"b":{"$bytes":"@"}}`)},
+	{name: "params that are too deep", path: "/v1/commands", body: params(strings.Repeat("[", 9) + strings.Repeat("]", 9))},
+	{name: "params that are too large", path: "/v1/commands", body: params(`"` + strings.Repeat("x", 70_000) + `"`)},
+	{name: "a label that no filter could name", path: "/v1/commands", body: with(`"labels":{"a=b":"c"}`)},
+
+	// Bodies that are too large, or of another kind.
+	{name: "10 MiB", path: "/v1/commands", body: with(`"reason":"` + strings.Repeat("x", 10<<20) + `"`)},
+	{name: "one byte too many", path: "/v1/commands", body: anIntent + strings.Repeat(" ", commandBodyMax+1-len(anIntent))},
+	{name: "a form", path: "/v1/commands", body: "type=t", header: map[string]string{"Content-Type": "application/x-www-form-urlencoded"}},
+	{name: "no content type", path: "/v1/commands", body: anIntent, header: map[string]string{"Content-Type": ""}},
+	{name: "another charset", path: "/v1/commands", body: anIntent, header: map[string]string{"Content-Type": "application/json; charset=utf-16"}},
+	{name: "a body where none is taken", path: "/v1/devices/pump-7/cancel", body: `{}`},
+	{name: "a body with GET", method: "GET", path: "/v1/me", body: `{}`},
+
+	// Ids, pages and queries.
+	{name: "an id that is none", path: "/v1/commands/42"},
+	{name: "an id in capitals", path: "/v1/commands/019AB3C4-5D6E-7F80-9A1B-2C3D4E5F6071"},
+	{name: "an id that is none, and a wait", path: "/v1/commands/x/executions?page_size=0"},
+	{name: "a device name with a slash", path: "/v1/devices/a%2Fb"},
+	{name: "a device name that is too long in bytes", path: "/v1/devices/" + strings.Repeat("%C3%A9", 32)},
+	{name: "a device name that is not UTF-8", path: "/v1/devices/%ff"},
+	{name: "page sizes out of range", path: "/v1/commands?page_size=501"},
+	{name: "a page size that is no number", path: "/v1/devices?page_size=ten"},
+	{name: "an empty page size", path: "/v1/devices?page_size="},
+	{name: "a page that is none", path: "/v1/commands?page_token=AAAA"},
+	{name: "a page that is no token", path: "/v1/commands?page_token=%3Cscript%3E"},
+	{name: "a wait that is too long", path: commandPath + "?wait_seconds=61"},
+	{name: "a negative wait", path: commandPath + "?wait_seconds=-1"},
+	{name: "a parameter twice", path: commandPath + "?wait_seconds=1&wait_seconds=2"},
+	{name: "unknown parameters", path: "/v1/commands?sate=queued&limit=7"},
+	{name: "a state that is none", path: "/v1/commands?state=done&outcome=good"},
+	{name: "a label without a value", path: "/v1/commands?label=site"},
+	{name: "a label with two values", path: "/v1/commands?label=site%3Da&label=site%3Db"},
+	{name: "moments that are none", path: "/v1/commands?created_after=yesterday&created_before=2026-11-24"},
+	{name: "a query that is not well-formed", path: "/v1/commands?state=%zz"},
+	{name: "a query that is not UTF-8", path: "/v1/commands?type=%ff"},
+
+	// Devices.
+	{name: "edits out of range", method: "PATCH", path: "/v1/devices/pump-7", body: `{"ack_timeout_seconds":-1,"awake_seconds":86401}`},
+	{name: "an edit of what nobody may edit", method: "PATCH", path: "/v1/devices/pump-7", body: `{"id":"x","last_seq":1}`},
+	{name: "a version that is none", method: "PATCH", path: "/v1/devices/pump-7", body: `{}`, header: map[string]string{"If-Match": "12"}},
+	{name: "a version that no device has", method: "PATCH", path: "/v1/devices/pump-7", body: `{}`, header: map[string]string{"If-Match": `"0"`}},
+	{name: "another version", as: "admin", method: "DELETE", path: "/v1/devices/pump-7", header: map[string]string{"If-Match": `"11"`}},
+	{name: "a version of what is not there", method: "PUT", path: "/v1/devices/pump-8", body: `{}`, header: map[string]string{"If-Match": `*`}},
+
+	// Paths and methods.
+	{name: "a path that is not there", path: "/v1/command"},
+	{name: "the root", path: "/"},
+	{name: "a slash too many", path: "/v1/commands/"},
+	{name: "a method that is not served", method: "DELETE", path: "/v1/commands"},
+	{name: "a method that is not served by one that is read", method: "POST", path: "/v1/me"},
+	{name: "a method that nobody knows", method: "BREW", path: commandPath},
+
+	// Who asks.
+	{name: "no token", as: "nobody", path: "/v1/me"},
+	{name: "another scheme", as: "nobody", path: "/v1/me", header: map[string]string{"Authorization": "Basic YW5uOmFubg=="}},
+	{name: "no token after the scheme", as: "nobody", path: "/v1/me", header: map[string]string{"Authorization": "Bearer"}},
+	{name: "a token of another kind", as: "nobody", path: "/v1/me", header: map[string]string{"Authorization": "Bearer secret"}},
+	{name: "a token that nobody has", as: "nobody", path: "/v1/me", header: map[string]string{"Authorization": "Bearer bh_0a1b2c3d00112233445566778899aabbccddeeff3jpspsg"}},
+	{name: "a viewer who issues", as: "viewer", path: "/v1/commands", body: anIntent},
+	{name: "an approver who issues", as: "approver", path: "/v1/commands", body: anIntent},
+	{name: "an operator who removes a device", method: "DELETE", path: "/v1/devices/pump-7"},
+	{name: "no token is told before a bad body", as: "nobody", path: "/v1/commands", body: `{`},
+}
+
+func TestBadInputIsAnsweredExactly(t *testing.T) {
+	d := &desk{
+		issue: func(context.Context, command.Intent) (command.Issued, error) {
+			t.Error("Issue was called")
+			return command.Issued{View: pumpCommand(command.Queued)}, nil
+		},
+		put: func(string, device.Edit, string) (device.View, bool, error) {
+			t.Error("PutDevice was called")
+			return pump(), false, nil
+		},
+		edit: func(string, device.Edit, string) (device.View, error) {
+			t.Error("EditDevice was called")
+			return pump(), nil
+		},
+		remove:       func(string, string) error { t.Error("RemoveDevice was called"); return nil },
+		cancelDevice: func(string, string) (int, error) { t.Error("CancelDevice was called"); return 0, nil },
+	}
+	s := serve(t, d, d, Options{})
+	var b strings.Builder
+	b.WriteString("# Bad input, and the exact answer. Written by TestBadInputIsAnsweredExactly -update.\n\n")
+	for _, a := range badInput {
+		r := s.do(a)
+		if r.status < 400 || r.status > 499 {
+			t.Errorf("%s: answered %d", a.name, r.status)
+		}
+		b.WriteString(r.text(a))
+	}
+	golden(t, "refusals.txt", b.String())
+}
+
+func names(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("%q", fmt.Sprint("d", i))
+	}
+	return strings.Join(list, ",")
+}
+
+func labels(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(`"k%d":"v"`, i)
+	}
+	return strings.Join(list, ",")
+}
