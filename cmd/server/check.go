@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"behest/store/sqlite"
@@ -32,4 +35,19 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// printReport prints what a check counted and what it found.
+func printReport(w io.Writer, r sqlite.Report) error {
+	fmt.Fprintf(w, "schema %d, epoch %d\n", r.Schema, r.Epoch)
+	fmt.Fprintf(w, "%d devices, %d commands, %d executions (%d open), %d earlier reports\n", r.Devices, r.Commands, r.Executions, r.Open, r.Reports)
+	fmt.Fprintf(w, "%d events in %d commits; the last is sealed by %s\n", r.Events, r.Groups, r.Hash)
+	for _, f := range r.Faults {
+		fmt.Fprintln(w, "FAULT", f)
+	}
+	if n := len(r.Faults) + r.Left; n > 0 {
+		return fmt.Errorf("%d faults (%d not listed)", n, r.Left)
+	}
+	_, err := fmt.Fprintln(w, "sound")
+	return err
 }

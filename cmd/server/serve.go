@@ -96,7 +96,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	}
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Logger: log})
 	s.coap.Bind(s.dispatch)
-	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Dev: c.Dev, Logger: log, Version: version()})
+	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Logger: log, Version: release})
 	return s, err
 }
 
@@ -147,7 +147,7 @@ func (s *system) announce() error {
 	if s.config.Dev {
 		mode = "development"
 	}
-	s.log.Info("serving", "version", version().Version, "mode", mode, "http", "http://"+http, "coap", "coap://"+coap, "data", s.config.Data)
+	s.log.Info("serving", "version", release, "mode", mode, "http", "http://"+http, "coap", "coap://"+coap, "data", s.config.Data)
 	if !netip.MustParseAddrPort(coap).Addr().IsLoopback() {
 		s.log.Warn("plain CoAP listens beyond loopback: anybody there can read and forge commands", "coap", coap)
 	}

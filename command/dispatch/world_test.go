@@ -51,6 +51,10 @@ func inWorld(t *testing.T, f func(w *world)) {
 		w.start()
 		f(w)
 		w.stop()
+		report, err := sqlite.Check(context.Background(), filepath.Join(w.dir, "db"))
+		if err != nil || len(report.Faults) > 0 {
+			t.Errorf("the database does not hold: %v %+v", err, report)
+		}
 	})
 }
 
