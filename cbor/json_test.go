@@ -152,9 +152,11 @@ func TestFromJSONKeepsToTheLimitOfTheType(t *testing.T) {
 }
 
 func TestFromJSONNamesAtMost32Faults(t *testing.T) {
-	_, err := FromJSON([]byte("["+strings.Repeat("1e999,", 1000)+"0]"), JSONOptions{})
-	if got := len(err.(*command.Error).Fields); got != faultsMax {
-		t.Errorf("%d faults, want %d", got, faultsMax)
+	for _, bad := range []string{"1e999", "99999999999999999999", `"\ud800"`, `{"a":1,"a":1}`, `{"$bytes":""," ":0}`} {
+		_, err := FromJSON([]byte("["+strings.Repeat(bad+",", 1000)+"0]"), JSONOptions{})
+		if got := len(err.(*command.Error).Fields); got != faultsMax {
+			t.Errorf("%s: %d faults, want %d", bad, got, faultsMax)
+		}
 	}
 }
 
