@@ -18,7 +18,7 @@ type Execution struct {
 	Effect   Effect
 	Late     bool // it was heard of after timed_out
 	Settled  bool // timed_out only: closed as unknown
-	Attempts int  // transmissions that carried it
+	Attempts int  // transmissions that carried it, at least
 
 	ApprovedAt    time.Time
 	QueuedAt      time.Time // the first time; deliver_within starts here
@@ -161,14 +161,16 @@ func (x Execution) timely(k Kind, now time.Time) bool {
 
 // record writes down what t brings besides the state.
 func (x *Execution) record(t Trigger, now time.Time) {
-	x.Attempts += t.Attempts
+	if t.Attempts > 1 {
+		x.Attempts += t.Attempts - 1 // the first was counted as it was released
+	}
 	switch t.Kind {
 	case Approve:
 		x.ApprovedAt = now
 	case Due:
 		x.QueuedAt = now
 	case Release:
-		x.Seq, x.SentAt = t.Seq, now
+		x.Seq, x.SentAt, x.Attempts = t.Seq, now, 1
 	case Ack:
 		first(&x.DeliveredAt, now)
 	case AckCancel:
