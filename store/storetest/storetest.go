@@ -1,0 +1,140 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+	"behest/device"
+	"behest/store/sqlite"
+)
+
+// Store is what the suite asks of an engine.
+type Store interface {
+	Run(ctx context.Context) error
+	Close() error
+
+	Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error
+	Due(ctx context.Context, now time.Time, limit int) ([]ledger.Due, time.Time, error)
+	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
+
+	Command(ctx context.Context, id command.ID) (command.View, error)
+	Commands(ctx context.Context, f command.Filter) ([]command.View, bool, error)
+	Execution(ctx context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error)
+	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	Device(ctx context.Context, name string) (device.View, error)
+	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
+
+	Events(ctx context.Context, after sqlite.Position, f sqlite.EventFilter, limit int) ([]command.Event, sqlite.Position, error)
+	End(ctx context.Context) (sqlite.Position, error)
+	Changed() <-chan struct{}
+	Health(ctx context.Context) error
+}
+
+// Engine is a kind of store.
+type Engine struct {
+	Open  func(t testing.TB, dir string) Store // what is in dir, or a new one; it does not run yet
+	Check func(t testing.TB, dir string)       // fails the test when the store in dir, which nobody has open, is not sound
+}
+
+// Exercise runs the suite.
+func Exercise(t *testing.T, e Engine) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, Engine)
+	}{
+		{"Devices", testDevices},
+		{"Commands", testCommands},
+		{"Saves", testSaves},
+		{"Members", testMembers},
+		{"Shutdown", testShutdown},
+		{"Clocks", testClocks},
+		{"Lists", testLists},
+		{"Reports", testReports},
+		{"Log", testLog},
+		{"Crowd", testCrowd},
+		{"Model", testModel},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, e) })
+	}
+}
+
+// rig is a running store in a directory of its own.
+type rig struct {
+	Store
+	t    testing.TB
+	e    Engine
+	dir  string
+	stop context.CancelFunc
+	ran  chan error
+}
+
+// start runs a new store, which is closed and checked when the test ends.
+func start(t testing.TB, e Engine) *rig {
+	r := &rig{t: t, e: e, dir: t.TempDir()}
+	r.open()
+	t.Cleanup(func() {
+		r.close()
+		e.Check(t, r.dir)
+	})
+	return r
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	r.Store = r.e.Open(r.t, r.dir)
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop, r.ran = stop, make(chan error, 1)
+	s, ran := r.Store, r.ran
+	go func() { ran <- s.Run(ctx) }()
+}
+
+func (r *rig) close() {
+	r.t.Helper()
+	r.stop()
+	if err := errors.Join(<-r.ran, r.Close()); err != nil {
+		r.t.Errorf("close: %v", err)
+	}
+}
+
+// restart closes the store and opens it again.
+func (r *rig) restart() {
+	r.t.Helper()
+	r.close()
+	r.open()
+}
+
+// do commits f.
+func (r *rig) do(f func(ledger.Tx) error) {
+	r.t.Helper()
+	if err := r.Update(context.Background(), ledger.Issues, f); err != nil {
+		r.t.Fatalf("update: %v", err)
+	}
+}
+
+// refused runs f, which must fail with a code.
+func (r *rig) refused(code command.Code, f func(ledger.Tx) error) {
+	r.t.Helper()
+	wantCode(r.t, r.Update(context.Background(), ledger.Issues, f), code)
+}
+
+func wantCode(t testing.TB, err error, code command.Code) {
+	t.Helper()
+	if err == nil || command.CodeOf(err) != code {
+		t.Errorf("got error %v, want one of code %q", err, code)
+	}
+}
+
+// must is for what cannot fail in a sound store.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
