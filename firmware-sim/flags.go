@@ -174,7 +174,7 @@ func resolve(server string) (netip.AddrPort, error) {
 	u, err := url.Parse(server)
 	switch {
 	case err != nil:
-		return netip.AddrPort{}, errors.New("no URL")
+		return netip.AddrPort{}, errors.New("it is coap://HOST[:PORT]")
 	case u.Scheme == "coaps":
 		return netip.AddrPort{}, errors.New("coaps is not spoken here, only coap")
 	case u.Scheme != "coap" || u.Hostname() == "":

@@ -62,10 +62,11 @@ func live(ctx context.Context, c config, printer *printer) (err error) {
 		}
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	conn, err := link.UDP(c.local, c.device.Server)
+	socket, err := link.UDP(c.local, c.device.Server)
 	if err != nil {
 		return err
 	}
+	var conn link.Conn = socket
 	if c.faults.Active() {
 		conn = link.Impair(conn, c.faults)
 	}

@@ -19,6 +19,16 @@ type printer struct {
 
 func newPrinter(out io.Writer, asJSON bool) *printer { return &printer{out: out, json: asJSON} }
 
+// entry is a line of an open list.
+type entry struct {
+	Seq     uint32          `json:"seq"`
+	Cancel  bool            `json:"cancel,omitempty"`
+	Type    string          `json:"type,omitempty"`
+	Params  json.RawMessage `json:"params,omitempty"`
+	Seconds uint64          `json:"seconds_left"`
+	Fresh   bool            `json:"fresh,omitempty"`
+}
+
 // line is an event as JSON. Absent is empty.
 type line struct {
 	Time    time.Time       `json:"time"`
@@ -32,6 +42,7 @@ type line struct {
 	Text    string          `json:"text,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
 	Answer  string          `json:"answer,omitempty"`
+	List    *[]entry        `json:"list,omitempty"` // of listed; it may be empty
 	Note    string          `json:"note,omitempty"`
 }
 
@@ -47,7 +58,22 @@ func (p *printer) event(e device.Event) {
 			l.Result = json.RawMessage(wire.ToJSON(r.Result))
 		}
 	}
+	if e.Kind == device.Listed {
+		l.List = new(entries(e.List))
+	}
 	p.print(l)
+}
+
+func entries(list []wire.Entry) []entry {
+	shown := make([]entry, 0, len(list))
+	for _, e := range list {
+		s := entry{Seq: e.Seq, Cancel: e.Cancel, Type: e.Name(), Seconds: e.Seconds, Fresh: e.Fresh}
+		if e.Params != nil {
+			s.Params = json.RawMessage(wire.ToJSON(e.Params))
+		}
+		shown = append(shown, s)
+	}
+	return shown
 }
 
 // stopped prints the last line of a device that was not cut off.
@@ -101,10 +127,47 @@ func (l line) String() string {
 	if l.Text != "" {
 		add("text", fmt.Sprintf("%q", l.Text))
 	}
-	add("result", string(l.Result))
+	add("result", short(string(l.Result)))
 	add("answer", l.Answer)
+	if l.List != nil {
+		b.WriteString(" " + listed(*l.List))
+	}
 	if l.Note != "" {
 		b.WriteString(" " + l.Note)
 	}
 	return strings.TrimRight(b.String(), " ")
+}
+
+// listed is an open list for people.
+func listed(list []entry) string {
+	if len(list) == 0 {
+		return "nothing to do"
+	}
+	var parts []string
+	for _, e := range list {
+		part := fmt.Sprintf("%d %s", e.Seq, e.Type)
+		if e.Params != nil {
+			part += " " + short(string(e.Params))
+		}
+		if e.Cancel {
+			part += "cancel"
+		} else {
+			part += fmt.Sprintf(" %ds", e.Seconds)
+		}
+		if e.Fresh {
+			part += " fresh"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// shownMax is how much of a value fits on a line with the rest of it.
+const shownMax = 80
+
+func short(s string) string {
+	if len(s) <= shownMax {
+		return s
+	}
+	return fmt.Sprintf("%.*s... (%d bytes)", shownMax, s, len(s))
 }

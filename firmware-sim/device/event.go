@@ -37,6 +37,7 @@ type Event struct {
 	Seq    uint32       // 0: it is about no command
 	Type   string       // the command type
 	Report *wire.Report // of Concluded, Reported and Answered
+	List   []wire.Entry // of Listed
 	Code   string       // the CoAP code of an answer
 	Text   string       // for people
 }

@@ -125,7 +125,7 @@ func (d *Device) whole(now time.Time) {
 		return
 	}
 	d.watch.list = List{Entries: entries, Received: f.received}
-	d.tell(Event{Kind: Listed, Text: shown(entries)})
+	d.tell(Event{Kind: Listed, List: entries})
 	seen := make(map[uint32]time.Time, len(entries))
 	for _, e := range entries {
 		seen[e.Seq] = f.received
@@ -140,26 +140,4 @@ func (d *Device) whole(now time.Time) {
 		}
 	}
 	d.decide(now, true)
-}
-
-// shown is a list for people.
-func shown(entries []wire.Entry) string {
-	if len(entries) == 0 {
-		return "nothing to do"
-	}
-	text := ""
-	for i, e := range entries {
-		if i > 0 {
-			text += ", "
-		}
-		switch {
-		case e.Cancel:
-			text += fmt.Sprintf("%d cancel", e.Seq)
-		case e.Params != nil:
-			text += fmt.Sprintf("%d %s %s %ds", e.Seq, e.Name(), wire.ToJSON(e.Params), e.Seconds)
-		default:
-			text += fmt.Sprintf("%d %s %ds", e.Seq, e.Name(), e.Seconds)
-		}
-	}
-	return text
 }

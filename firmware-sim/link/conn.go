@@ -19,7 +19,7 @@ type Conn interface {
 
 // UDP opens a socket that can reach server. Local may be the zero AddrPort: any
 // address, any port.
-func UDP(local, server netip.AddrPort) (Conn, error) {
+func UDP(local, server netip.AddrPort) (*Socket, error) {
 	network := "udp4"
 	if server.Addr().Unmap().Is6() {
 		network = "udp6"
@@ -32,18 +32,25 @@ func UDP(local, server netip.AddrPort) (Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a UDP socket: %w", err)
 	}
-	return udp{socket}, nil
+	return &Socket{socket}, nil
 }
 
-type udp struct{ socket *net.UDPConn }
+// Socket is a Conn over UDP.
+type Socket struct{ socket *net.UDPConn }
 
-func (u udp) ReadFrom(p []byte) (int, netip.AddrPort, error) {
-	n, from, err := u.socket.ReadFromUDPAddrPort(p)
+// Local is the address that it is bound to.
+func (s *Socket) Local() netip.AddrPort { return s.socket.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// ReadFrom is Conn's.
+func (s *Socket) ReadFrom(p []byte) (int, netip.AddrPort, error) {
+	n, from, err := s.socket.ReadFromUDPAddrPort(p)
 	return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
-func (u udp) WriteTo(p []byte, to netip.AddrPort) (int, error) {
-	return u.socket.WriteToUDPAddrPort(p, to)
+// WriteTo is Conn's.
+func (s *Socket) WriteTo(p []byte, to netip.AddrPort) (int, error) {
+	return s.socket.WriteToUDPAddrPort(p, to)
 }
 
-func (u udp) Close() error { return u.socket.Close() }
+// Close is Conn's.
+func (s *Socket) Close() error { return s.socket.Close() }

@@ -46,7 +46,7 @@ func TestUDPReachesItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := server.(udp).socket.LocalAddr().(*net.UDPAddr).AddrPort()
+	at := server.Local()
 	client, err := UDP(netip.AddrPort{}, at)
 	if err != nil {
 		t.Fatal(err)
