@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -502,6 +503,116 @@ func TestAMalformedListDoesNoHarm(t *testing.T) {
 		b.wait(time.Second)
 		b.mustTell(outcome(5, wire.Success))
 	})
+}
+
+func TestAnOvertakenNotificationSaysNothingNew(t *testing.T) {
+	with(t, Options{}, func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		show := func(number uint32, list ...wire.Entry) {
+			b.server.Lock()
+			defer b.server.Unlock()
+			b.server.Push(message.Message{Code: message.Content, Token: b.server.Token, Payload: wire.AppendList(nil, list),
+				Options: message.Options{message.Uint(message.Observe, number)}})
+		}
+		show(100, command(5))
+		show(99, command(6))
+		b.wait(time.Second)
+		b.mustHaveActed(map[uint32]int{5: 1})
+	})
+}
+
+func TestNumbersOfObserveWrapAround(t *testing.T) {
+	rows := []struct {
+		before, number uint32
+		since          time.Duration
+		want           bool
+	}{
+		{1, 2, 0, true}, {2, 1, 0, false}, {2, 2, 0, false}, {1<<24 - 1, 0, 0, true}, {0, 1<<24 - 1, 0, false},
+		{0, numberHalf - 1, 0, true}, {0, numberHalf, 0, false}, {numberHalf + 1, 0, 0, true}, {2, 1, orderWindow + 1, true},
+	}
+	for _, row := range rows {
+		if got := newer(row.before, row.number, row.since); got != row.want {
+			t.Errorf("%d after %d, %v later: %v", row.number, row.before, row.since, got)
+		}
+	}
+}
+
+func TestPowerLossInTheMiddleOfTheAct(t *testing.T) {
+	with(t, planned(t, "success:after=1m"), func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		b.server.Issue(command(5))
+		b.wait(time.Second)
+		b.off()
+		b.boot()
+		b.wait(time.Minute)
+		b.mustTell(coded(5, wire.Failure, wire.CodeInterrupted, wire.EffectUnknown))
+		b.mustHaveActed(map[uint32]int{5: 1})
+	})
+}
+
+// TestAsManyAtOnceAsAServerMayList lists more than that: the rest waits its turn.
+func TestAsManyAtOnceAsAServerMayList(t *testing.T) {
+	with(t, planned(t, "success:after=10s"), func(b *bench) {
+		b.boot()
+		b.wait(time.Second)
+		want := map[uint32]int{}
+		for seq := range uint32(worksMax + 2) {
+			b.server.Issue(command(seq + 1))
+			want[seq+1] = 1
+		}
+		b.wait(time.Second)
+		if n := len(b.options.Store.Effects()); n != worksMax {
+			b.t.Errorf("%d begun at once", n)
+		}
+		b.wait(time.Minute)
+		b.mustHaveActed(want)
+	})
+}
+
+// TestSecondsOfAListInBlocksCountFromItsFirst holds a later block back until
+// the command is out of time.
+func TestSecondsOfAListInBlocksCountFromItsFirst(t *testing.T) {
+	with(t, Options{}, func(b *bench) {
+		held := 0
+		b.server.Answer = func(method message.Code, path string) (message.Code, bool) {
+			if method == message.GET && len(b.server.Open) > 0 {
+				held++
+			}
+			return message.Empty, held == 1 // its repeats are not answered either
+		}
+		b.boot()
+		b.wait(time.Second)
+		long := command(5)
+		long.Params = append([]byte{0x59, 0x05, 0xdc}, bytes.Repeat([]byte{7}, 1500)...)
+		long.Seconds = 2
+		b.server.BlockSize = 6
+		b.server.Issue(long)
+		b.wait(5 * time.Minute)
+		b.mustTell(coded(5, wire.Rejected, wire.CodeExpired, wire.EffectNone))
+		b.mustHaveActed(nil)
+	})
+}
+
+func TestARefusalIsNotOvertakenByProgress(t *testing.T) {
+	var o outbox
+	refusal := &delivery{seq: 5, report: wire.Report{Code: new(int64(wire.CodeCannotCancel))}}
+	progress := &delivery{seq: 5, report: wire.Report{Progress: new(uint8(50))}}
+	final := &delivery{seq: 5, report: wire.Report{Status: wire.Success}}
+	other := &delivery{seq: 6}
+	for _, step := range []struct {
+		put  *delivery
+		want []*delivery
+	}{
+		{progress, []*delivery{progress}}, {refusal, []*delivery{refusal}}, {progress, []*delivery{refusal}},
+		{other, []*delivery{refusal, other}}, {final, []*delivery{final, other}}, {progress, []*delivery{final, other}},
+	} {
+		o.put(step.put)
+		if !slices.Equal(o.waiting, step.want) {
+			t.Fatalf("after %+v: %+v", step.put.report, o.waiting)
+		}
+	}
 }
 
 func TestAnOldTokenGetsAReset(t *testing.T) {
