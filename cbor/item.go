@@ -302,23 +302,25 @@ func (s *scanner) pairs(n, depth int, inKey bool, start int) error {
 // bytewise order of their keys [RFC 8949 4.2.1]. It is false if two keys are
 // the same; b is then left as it was.
 func sortPairs(b []byte, n int) bool {
-	type pair struct{ key, all []byte }
+	type pair struct{ at, keyEnd, end int } // half of what two slices would take
 	from := bytes.Clone(b)
 	pairs := make([]pair, n)
+	at := 0
 	for i := range pairs {
-		key := skip(from)
-		all := key + skip(from[key:])
-		pairs[i] = pair{from[:key], from[:all]}
-		from = from[all:]
+		keyEnd := at + skip(from[at:])
+		end := keyEnd + skip(from[keyEnd:])
+		pairs[i] = pair{at, keyEnd, end}
+		at = end
 	}
-	slices.SortFunc(pairs, func(a, b pair) int { return bytes.Compare(a.key, b.key) })
+	byKey := func(p, q pair) int { return bytes.Compare(from[p.at:p.keyEnd], from[q.at:q.keyEnd]) }
+	slices.SortFunc(pairs, byKey)
 	for i := 1; i < n; i++ {
-		if bytes.Equal(pairs[i-1].key, pairs[i].key) {
+		if byKey(pairs[i-1], pairs[i]) == 0 {
 			return false
 		}
 	}
 	for _, p := range pairs {
-		b = b[copy(b, p.all):]
+		b = b[copy(b, from[p.at:p.end]):]
 	}
 	return true
 }

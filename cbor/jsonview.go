@@ -13,7 +13,7 @@ import (
 // no sound item, shows whole as {"$cbor": "hex"} and is not valid.
 func ToJSON(b []byte) (raw json.RawMessage, valid bool) {
 	if sound, err := normal(nil, b, DepthMax); err == nil {
-		if out, _, ok := appendJSON(nil, sound); ok {
+		if out, _, ok := appendJSON(make([]byte, 0, 2*len(sound)), sound); ok {
 			return out, true
 		}
 	}
