@@ -181,9 +181,10 @@ func (b *bodies) Build(attempt int, _ time.Time) (endpoint.Response, bool) {
 func (b *bodies) Done(o endpoint.Outcome, attempt int) { b.done <- [2]int{int(o), attempt} }
 
 func TestNotificationWaitsWhileItsBodyIsFetched(t *testing.T) {
-	idle := make(chan endpoint.Peer, 10)
+	var idle chan endpoint.Peer
 	h := handler{serve: changed.serve, idle: func(p endpoint.Peer) { idle <- p }}
 	tell(t, simnet.Conditions{}, h, endpoint.Options{}, func(s *story) {
+		idle = make(chan endpoint.Peer, 10) // of the bubble: its clock stands still while anybody waits elsewhere
 		d := s.device()
 		b := &bodies{200, make(chan [2]int, 2)}
 		o := endpoint.ConfirmOptions{BlockSize: 100, Path: []string{"c", "pump"}} // 100 is no size: 64 is
@@ -266,7 +267,7 @@ func (d *device) post(p, body string, mid, size int, last func(*msg)) msg {
 	for at := 0; ; at += size {
 		end := min(at+size, len(body))
 		more := end < len(body)
-		m := msg{code: codes.POST, mid: mid + at, token: fmt.Sprint(at % 9999), payload: body[at:end],
+		m := msg{code: codes.POST, mid: (mid + at) & 0xffff, token: fmt.Sprint(at % 9999), payload: body[at:end],
 			options: with(path(p), message.Block1, blockValue(at/size, more, size))}
 		if last != nil {
 			last(&m)

@@ -210,8 +210,8 @@ func (c *script) Build(attempt int, _ time.Time) (endpoint.Response, bool) { ret
 func (c *script) Done(o endpoint.Outcome, attempt int)                     { c.done(o, attempt) }
 
 func TestConfirmableMayCallBack(t *testing.T) {
-	done := make(chan string, 4)
 	tell(t, simnet.Conditions{}, changed, endpoint.Options{}, func(s *story) {
+		done := make(chan string, 4)
 		d := s.device()
 		var x *endpoint.Exchange
 		var second script
@@ -278,8 +278,9 @@ func TestConfirmableThatPanicsEndsAlone(t *testing.T) {
 }
 
 func TestNotificationAndSeparateResponseStandBesideEachOther(t *testing.T) {
-	done := make(chan [2]int, 1)
-	tell(t, simnet.Conditions{}, answers(endpoint.Response{Separate: &asked{done}}), endpoint.Options{}, func(s *story) {
+	a := &asked{}
+	tell(t, simnet.Conditions{}, answers(endpoint.Response{Separate: a}), endpoint.Options{}, func(s *story) {
+		a.done = make(chan [2]int, 1)
 		d := s.device()
 		n := &notice{"x", make(chan [2]int, 1)}
 		s.confirm(d.peer(), n, endpoint.ConfirmOptions{})
@@ -296,7 +297,7 @@ func TestNotificationAndSeparateResponseStandBesideEachOther(t *testing.T) {
 			t.Error("Confirm beside a separate response:", err)
 		}
 		d.send(msg{typ: rst, mid: separate.mid})
-		if got := <-done; got != [2]int{int(endpoint.Reset), 0} {
+		if got := <-a.done; got != [2]int{int(endpoint.Reset), 0} {
 			t.Error(got)
 		}
 	})

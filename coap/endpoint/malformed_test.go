@@ -170,9 +170,9 @@ func TestRequestReachesTheHandlerWhole(t *testing.T) {
 		Payload                 string
 		Local                   string
 	}
-	got := make(chan string, 1)
+	var got string
 	h := handler{serve: func(_ context.Context, r *endpoint.Request) endpoint.Response {
-		got <- fmt.Sprintf("%+v", seen{r.Confirmable, r.Code, string(r.Token.Bytes()), r.Path, r.Query, r.Format, r.Accept,
+		got = fmt.Sprintf("%+v", seen{r.Confirmable, r.Code, string(r.Token.Bytes()), r.Path, r.Query, r.Format, r.Accept,
 			r.Observe, r.IfMatch, r.IfNoneMatch, r.BlockSize, string(r.Payload), r.Peer.Local.String()})
 		return endpoint.Response{Code: codes.Changed}
 	}}
@@ -188,7 +188,7 @@ func TestRequestReachesTheHandlerWhole(t *testing.T) {
 		d.want(d.ask(msg{code: codes.POST, mid: 7, token: "t", options: o, payload: "body"}), "Acknowledgement 2.04 token=74")
 		want := fmt.Sprintf("%+v", seen{true, codes.POST, "t", []string{"c", "", "pump%2f7", "a", "b", "c", "d", "e", "f"}, []string{"lt=60", ""},
 			endpoint.Some(60), endpoint.Some(40), endpoint.Some(0), true, true, 64, "body", "127.0.0.1"})
-		if got := <-got; got != want {
+		if got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	})

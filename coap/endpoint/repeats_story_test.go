@@ -200,8 +200,9 @@ func (a *asked) Done(o endpoint.Outcome, attempt int) { a.done <- [2]int{int(o),
 func TestSeparateIsRepeatedWithItsTokenUntilAcknowledged(t *testing.T) {
 	for _, typ := range []message.Type{con, non} {
 		t.Run(typ.String(), func(t *testing.T) {
-			a := &asked{make(chan [2]int, 1)}
+			a := &asked{}
 			tell(t, simnet.Conditions{}, answers(endpoint.Response{Separate: a}), endpoint.Options{}, func(s *story) {
+				a.done = make(chan [2]int, 1)
 				d := s.device()
 				d.send(msg{typ: typ, code: codes.GET, mid: 9, token: "t", options: path("c")})
 				if typ == con {
@@ -283,7 +284,6 @@ func TestHandlerThatGivesNoResponseIs500(t *testing.T) {
 }
 
 func TestFloodingPeerCannotTakeAllPlaces(t *testing.T) {
-	release := make(chan struct{})
 	h := handler{serve: func(ctx context.Context, r *endpoint.Request) endpoint.Response {
 		if r.Path[0] == "slow" {
 			<-ctx.Done()
@@ -292,7 +292,6 @@ func TestFloodingPeerCannotTakeAllPlaces(t *testing.T) {
 	}}
 	o := endpoint.Options{Workers: 4, RequestsPerPeer: 2, QueueMax: 2, HandlerTimeout: 10 * time.Second, ProcessingDelay: time.Hour}
 	tell(t, simnet.Conditions{}, h, o, func(s *story) {
-		close(release)
 		flood, good := s.device(), s.device()
 		for i := range 10 {
 			flood.send(msg{typ: con, code: codes.POST, mid: i, options: path("slow")})

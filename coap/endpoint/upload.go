@@ -94,8 +94,9 @@ func (e *Endpoint) growUploadLocked(g *origin, i uint32, b block, now time.Durat
 	x := e.uploads.at(i)
 	if at := b.offset(); at == len(x.body) {
 		if at+len(payload) > x.limit {
+			limit := x.limit
 			e.dropTransferLocked(e.uploads, i)
-			e.tooLargeLocked(g, x.limit)
+			e.tooLargeLocked(g, limit)
 			return nil, false
 		}
 		if !e.makeRoomLocked(e.uploads, g.peer, len(payload), i) {
