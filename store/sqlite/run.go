@@ -80,18 +80,17 @@ func (s *Store) commit(ctx context.Context, group []*member) error {
 		s.doubt.Store(true)
 		s.stats.doubts.Add(1)
 		end = s.reopen()
+		s.doubt.Store(end != nil)
 	}
 	for _, m := range group {
-		m.done <- err
+		m.done <- err // after the recovery: they will look at once
 	}
 	for errNo(end) == sqlite3.ErrFull {
 		if !s.pause(ctx, fullPause) {
 			break
 		}
 		end = s.reopen()
-	}
-	if end == nil {
-		s.doubt.Store(false)
+		s.doubt.Store(end != nil)
 	}
 	return end
 }

@@ -35,23 +35,36 @@ type machine struct {
 	steps int
 }
 
+// historiesMax bounds the histories of a run, of which rapid makes a hundred
+// unless it is told otherwise: each one opens files and waits for a disk.
+const historiesMax = 20
+
 func testModel(t *testing.T, e Engine) {
-	steps := 0
+	steps, histories := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
+		if histories++; histories > historiesMax {
+			return
+		}
 		m := &machine{r: start(t, e), t: rt, now: epoch, model: model{
 			devices: make(map[string]device.Device), said: make(map[int64][]command.PastReport),
 		}}
 		m.r.t = failOnly{t, rt}
-		rt.Repeat(map[string]func(*rapid.T){
+		actions := map[string]func(*rapid.T){
 			"add a device": m.addDevice, "save a device": m.saveDevice,
 			"issue": m.issue, "issue to many": m.issueMany,
 			"step": m.step, "step again": m.step, "step once more": m.step, "save a stale copy": m.saveStale,
 			"fail": m.fail, "restart": m.restart,
-			"": m.agree,
-		})
+			"": m.sometimes,
+		}
+		for range 3 {
+			rt.Repeat(actions)
+			m.agree()
+			m.restart(rt)
+			m.agree()
+		}
 		steps += m.steps
 	})
-	t.Logf("%d writes held against the model", steps)
+	t.Logf("%d writes in %d histories held against the model", steps, min(histories, historiesMax))
 }
 
 // failOnly lets a rig fail the random run that it is in, and clean up when
@@ -276,8 +289,15 @@ func (m *machine) fail(*rapid.T) {
 
 func (m *machine) restart(*rapid.T) { m.r.restart() }
 
+// sometimes is after every action; looking costs more than most of them.
+func (m *machine) sometimes(*rapid.T) {
+	if m.steps%5 == 0 {
+		m.agree()
+	}
+}
+
 // agree compares everything that can be asked.
-func (m *machine) agree(*rapid.T) {
+func (m *machine) agree() {
 	ctx := context.Background()
 	t := m.r.t
 	views := make([]command.View, 0, len(m.model.commands))
