@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -287,6 +286,17 @@ func serve(t *testing.T, u UseCases, r Reads, o Options) *service {
 	return s
 }
 
+// bare is a server that serves nobody yet.
+func bare(t testing.TB, d *desk) *Server {
+	t.Helper()
+	srv, err := New(d, d, new(access.Keeper), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.close)
+	return srv
+}
+
 // ask is a request as a test writes it.
 type ask struct {
 	name   string
@@ -423,12 +433,4 @@ func golden(t *testing.T, file, text string) {
 	if diff := cmp.Diff(text, string(want)); diff != "" {
 		t.Errorf("%s differs; -update writes it anew (-got +want):\n%s", path, diff)
 	}
-}
-
-func query(pairs ...string) string {
-	v := make(url.Values)
-	for i := 0; i < len(pairs); i += 2 {
-		v.Add(pairs[i], pairs[i+1])
-	}
-	return "?" + v.Encode()
 }

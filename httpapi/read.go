@@ -33,7 +33,7 @@ var bodyMax = map[string]int64{
 // bodyWithin is how long a body may take to arrive: 256 KiB at 70 kbit/s.
 const bodyWithin = 30 * time.Second
 
-// body reads the body of a request whole, and refuses early what is too long
+// readBody reads the body of a request whole, and refuses early what is too long
 // or of another kind. Nil: there is none.
 func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength == 0 {
@@ -51,21 +51,31 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge(limit)
 	}
+	// Later the connection only waits for the client to go away, and that has
+	// no deadline.
 	rc := http.NewResponseController(w)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyWithin)); err != nil {
-		return nil, fmt.Errorf("set the deadline of the body: %w", err)
+	if err := setReadDeadline(rc, time.Now().Add(bodyWithin)); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		return nil, unread(err, limit)
 	}
-	if err := rc.SetReadDeadline(time.Time{}); err != nil {
-		return nil, fmt.Errorf("clear the deadline of the body: %w", err)
+	if err := setReadDeadline(rc, time.Time{}); err != nil {
+		return nil, err
 	}
 	if len(body) == 0 { // a chunked body of nothing
 		return nil, rt.missing()
 	}
 	return body, nil
+}
+
+// setReadDeadline bounds reading, where there is a connection to bound.
+func setReadDeadline(rc *http.ResponseController, when time.Time) error {
+	if err := rc.SetReadDeadline(when); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("set the deadline of a body: %w", err)
+	}
+	return nil
 }
 
 func (rt *route) missing() error {

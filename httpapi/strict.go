@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,18 +24,14 @@ func strict(body []byte) (any, []command.Field) {
 	if !utf8.Valid(body) {
 		return nil, []command.Field{{Detail: "is not UTF-8"}}
 	}
+	if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
+		return nil, []command.Field{{Detail: notJSON(err, body)}}
+	}
 	s := &strictReader{dec: json.NewDecoder(bytes.NewReader(body))}
 	s.dec.UseNumber()
 	v, err := s.value("", 0)
-	if err == nil {
-		if _, err = s.dec.Token(); errors.Is(err, io.EOF) {
-			err = nil
-		} else {
-			err = errors.New("something follows the JSON value")
-		}
-	}
 	if err != nil {
-		return nil, append(s.faults, command.Field{Detail: notJSON(err, body)})
+		return nil, append(s.faults, command.Field{Detail: err.Error()})
 	}
 	if at := halfSurrogate(body); at >= 0 {
 		s.fault("", "half of a surrogate pair at byte %d", at)
@@ -122,18 +117,18 @@ func escapePointer(key string) string {
 	return pointerEscapes.Replace(key)
 }
 
-// notJSON says where a text stops being JSON.
+// notJSON says where a text stops being JSON, counting from byte 0.
 func notJSON(err error, body []byte) string {
 	var syntax *json.SyntaxError
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		return "is empty; a JSON object is expected"
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("is not JSON, at byte %d: %s", syntax.Offset, syntax)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case !errors.As(err, &syntax):
+		return "is not JSON: " + err.Error()
+	case syntax.Offset >= int64(len(body)):
 		return fmt.Sprintf("ends before the JSON value does, at byte %d", len(body))
 	}
-	return err.Error()
+	return fmt.Sprintf("is not JSON, at byte %d: %s", syntax.Offset-1, syntax)
 }
 
 // halfSurrogate is the place of an escaped UTF-16 surrogate without its other

@@ -26,7 +26,7 @@ var plain = &openapi3.T{OpenAPI: "3.0.3"}
 // faults holds a request against the contract and names all that is wrong
 // with it.
 func (rt *route) faults(c echo.Context, hasBody bool, body any) []command.Field {
-	faults := rt.queryFaults(c.Request().URL)
+	found := collector{faults: rt.queryFaults(c.Request().URL), seen: make(map[string]bool)}
 	in := &openapi3filter.RequestValidationInput{
 		Request:    c.Request(),
 		PathParams: pathParams(c),
@@ -35,17 +35,17 @@ func (rt *route) faults(c echo.Context, hasBody bool, body any) []command.Field 
 	}
 	for _, p := range rt.params {
 		if err := openapi3filter.ValidateParameter(c.Request().Context(), in, p); err != nil {
-			faults = append(faults, faultsOf(err, p.Name)...)
+			found.add(err, p.Name)
 		}
 	}
-	if hasBody {
+	if hasBody && !found.crowded("", body) {
 		schema := rt.op.RequestBody.Value.Content.Get("application/json").Schema.Value
 		if err := schema.VisitJSON(withoutNullParams(body), openapi3.VisitAsRequest(), openapi3.MultiErrors()); err != nil {
-			faults = append(faults, faultsOf(err, "")...)
+			found.add(err, "")
 		}
 	}
-	slices.SortStableFunc(faults, func(a, b command.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return slices.Compact(faults)
+	slices.SortStableFunc(found.faults, func(a, b command.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
+	return slices.Compact(found.faults)
 }
 
 // withoutNullParams takes out params that are null, which say that there are
@@ -103,46 +103,100 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s, "�")
 }
 
-// faultsOf turns the validator's errors into faults. A param's name stands
-// for the pointer; in a body, it is empty.
-func faultsOf(err error, param string) (faults []command.Field) {
+// collector gathers faults from the validator's errors.
+type collector struct {
+	faults []command.Field
+	seen   map[string]bool // objects whose unknown members are named
+}
+
+func (f *collector) fault(pointer, detail string) {
+	f.faults = append(f.faults, command.Field{Pointer: pointer, Detail: detail})
+}
+
+// add takes an error apart. A param's name stands for the pointer; in a body,
+// it is empty.
+func (f *collector) add(err error, param string) {
 	var many openapi3.MultiError
 	var schema *openapi3.SchemaError
 	var parse *openapi3filter.ParseError
 	var request *openapi3filter.RequestError
 	switch {
 	case errors.As(err, &request) && request.Err != nil && request.Err != err:
-		return faultsOf(request.Err, param)
+		f.add(request.Err, param)
 	case errors.As(err, &many):
 		for _, e := range many {
-			faults = append(faults, faultsOf(e, param)...)
+			f.add(e, param)
 		}
-		return faults
 	case errors.As(err, &schema) && schema.SchemaField == "properties":
-		return unknownMembers(schema)
+		f.unknownMembers(schema)
 	case errors.As(err, &schema):
-		return []command.Field{{Pointer: pointerOf(schema, param), Detail: detailOf(schema)}}
+		f.fault(pointerOf(schema, param), detailOf(schema))
 	case errors.As(err, &parse):
-		return []command.Field{{Pointer: param, Detail: "does not parse: " + parse.Reason}}
+		f.fault(param, "does not parse: "+parse.Reason)
 	case errors.Is(err, openapi3filter.ErrInvalidRequired):
-		return []command.Field{{Pointer: param, Detail: "is missing"}}
+		f.fault(param, "is missing")
 	case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
-		return []command.Field{{Pointer: param, Detail: "must not be empty"}}
+		f.fault(param, "must not be empty")
+	default:
+		f.fault(param, err.Error())
 	}
-	return []command.Field{{Pointer: param, Detail: err.Error()}}
 }
 
 // unknownMembers names what an object has and its schema does not. The
 // validator says it once for each, and each time without the name.
-func unknownMembers(e *openapi3.SchemaError) (faults []command.Field) {
+func (f *collector) unknownMembers(e *openapi3.SchemaError) {
+	at := pointerOf(e, "")
+	if f.seen[at] {
+		return
+	}
+	f.seen[at] = true
 	object, _ := e.Value.(map[string]any)
+	var unknown []string
 	for name := range object {
 		if e.Schema.Properties[name] == nil {
-			at := pointerOf(e, "") + "/" + escapePointer(name)
-			faults = append(faults, command.Field{Pointer: at, Detail: "is not known here"})
+			unknown = append(unknown, name)
 		}
 	}
-	return faults
+	slices.Sort(unknown)
+	for _, name := range unknown[:min(len(unknown), faultsMax)] {
+		f.fault(at+"/"+escapePointer(name), "is not known here")
+	}
+}
+
+// Nothing in the contract has more members or items than that, params apart.
+// What has is refused for it alone: to name each fault in 256 KiB of them
+// would take half a second.
+const (
+	membersMax = 64
+	itemsMax   = 1000
+)
+
+// crowded reports whether an object or array is larger than any in the
+// contract, and names the first.
+func (f *collector) crowded(pointer string, v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		if len(v) > membersMax {
+			f.fault(pointer, fmt.Sprintf("has %d members; nothing here has over %d", len(v), membersMax))
+			return true
+		}
+		for name, inner := range v {
+			if name != "params" && f.crowded(pointer+"/"+escapePointer(name), inner) {
+				return true
+			}
+		}
+	case []any:
+		if len(v) > itemsMax {
+			f.fault(pointer, fmt.Sprintf("has %d items; nothing here has over %d", len(v), itemsMax))
+			return true
+		}
+		for i, inner := range v {
+			if f.crowded(pointer+"/"+strconv.Itoa(i), inner) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func pointerOf(e *openapi3.SchemaError, param string) string {
