@@ -20,5 +20,8 @@ var Steps = []Step{StepBegin, StepWork, StepSeal, StepCommit, StepReopen, StepBa
 // Intercept has f run the steps from now on. It is called before Run.
 func (s *Store) Intercept(f func(Step, func() error) error) { s.step = f }
 
+// Migrations are the embedded ones.
+var Migrations = migrations
+
 // Exec runs SQL on the writer's connection, inside a commit.
 func Exec(t ledger.Tx, q string) error { return t.(*tx).w.exec(q) }

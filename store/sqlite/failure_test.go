@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -427,5 +429,155 @@ func TestManyUnknownsAreEachTrue(t *testing.T) {
 	t.Logf("%d writes, %d unknown, of which %d had happened", len(told), unknown.Load(), happened)
 	if unknown.Load() == 0 || happened == 0 || int64(happened) == unknown.Load() {
 		t.Error("both kinds of unknown must occur, or this shows nothing")
+	}
+}
+
+// TestAFullDiskAtTheBarrierIsWaitedOut has the recovery fail for lack of room,
+// which is no second failure.
+func TestAFullDiskAtTheBarrierIsWaitedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFailing(t)
+		f.plan <- plan{sqlite.StepCommit, false, errFull}
+		f.plan <- plan{sqlite.StepBarrier, false, errFull}
+		f.plan <- plan{sqlite.StepBarrier, false, errFull}
+		begun := time.Now()
+		if err := f.add("during"); command.CodeOf(err) != command.CodeOutcomeUnknown {
+			t.Errorf("got %v, want outcome_unknown", err)
+		}
+		if err := f.add("meanwhile"); command.CodeOf(err) != command.CodeUnavailable {
+			t.Errorf("got %v, want unavailable", err)
+		}
+		tries := 0
+		for ; f.add("later") != nil && tries < 100; tries++ {
+			<-time.After(100 * time.Millisecond)
+		}
+		if waited := time.Since(begun); tries == 100 || waited < 2*time.Second {
+			t.Errorf("it took %s and %d tries", waited, tries)
+		}
+		if err := f.end(); err != nil {
+			t.Error(err)
+		}
+
+		// And a shutdown does not wait for a person to make room.
+		f = startFailing(t)
+		f.plan <- plan{sqlite.StepCommit, false, errFull}
+		for range 50 {
+			f.plan <- plan{sqlite.StepBarrier, false, errFull}
+		}
+		_ = f.add("during")
+		if err := f.end(); !errors.Is(err, errFull) {
+			t.Errorf("Run ended with %v, want the disk's error", err)
+		}
+	})
+}
+
+// TestADeliveryAloneWaitsForCompany is about the lane that rides along.
+func TestADeliveryAloneWaitsForCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		f := startFailing(t)
+		nothing := func(ledger.Tx) error { return nil }
+		begun := time.Now()
+		if err := f.s.Update(ctx, ledger.Deliveries, nothing); err != nil || time.Since(begun) != time.Second {
+			t.Errorf("alone: %v after %s, want a second", err, time.Since(begun))
+		}
+		begun = time.Now()
+		told := make(chan time.Duration, 2)
+		go func() {
+			_ = f.s.Update(ctx, ledger.Deliveries, nothing)
+			told <- time.Since(begun)
+		}()
+		<-time.After(300 * time.Millisecond)
+		if err := f.s.Update(ctx, ledger.Expiries, nothing); err != nil {
+			t.Error(err)
+		}
+		if took := <-told; took != 300*time.Millisecond {
+			t.Errorf("in company it took %s", took)
+		}
+		before := f.s.Stats().Commits
+		if err := f.s.Update(ctx, ledger.Issues, nothing); err != nil || f.s.Stats().Commits != before+1 {
+			t.Errorf("idle, a write waits for nothing: %v", err)
+		}
+		if err := f.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAFullQueueRefuses bounds each lane, and no lane takes another's place.
+func TestAFullQueueRefuses(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s, err := sqlite.Open(ctx, file(dir), sqlite.Options{Logger: quiet(), LaneMax: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 4)
+	for range 3 { // nobody runs yet
+		go func() { told <- s.Update(ctx, ledger.Issues, func(ledger.Tx) error { return nil }) }()
+	}
+	for s.Stats().Waiting[ledger.Issues] < 3 {
+		<-time.After(time.Millisecond)
+	}
+	var e *command.Error
+	if err := s.Update(ctx, ledger.Issues, nil); !errors.As(err, &e) || e.Code != command.CodeUnavailable || e.RetryAfter == 0 {
+		t.Errorf("got %v, want unavailable with a time to retry after", err)
+	}
+	go func() { told <- s.Update(ctx, ledger.Reports, func(ledger.Tx) error { return nil }) }()
+	for s.Stats().Waiting[ledger.Reports] < 1 {
+		<-time.After(time.Millisecond)
+	}
+	ran := make(chan error)
+	go func() { ran <- s.Run(ctx) }()
+	for range 4 {
+		if err := <-told; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(s.Close(), <-ran); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoLaneStarves keeps the first lane full and watches the last.
+func TestNoLaneStarves(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s, err := sqlite.Open(ctx, file(dir), sqlite.Options{Logger: quiet(), GroupMax: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []ledger.Lane
+	put := func(lane ledger.Lane, n int, done *sync.WaitGroup) {
+		for range n {
+			done.Go(func() {
+				err := s.Update(ctx, lane, func(ledger.Tx) error {
+					order = append(order, lane) // the writer's goroutine
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	var done sync.WaitGroup
+	put(ledger.Reports, 1000, &done)
+	put(ledger.Retention, 20, &done)
+	for w := s.Stats().Waiting; w[ledger.Reports] < 1000 || w[ledger.Retention] < 20; w = s.Stats().Waiting {
+		<-time.After(time.Millisecond)
+	}
+	ran := make(chan error)
+	go func() { ran <- s.Run(ctx) }()
+	done.Wait()
+	if err := errors.Join(s.Close(), <-ran); err != nil {
+		t.Error(err)
+	}
+	last := slices.Index(order, ledger.Retention)
+	for n := 0; n < 20; n++ {
+		last = slices.Index(order[last:], ledger.Retention) + last + 1
+	}
+	if order[0] != ledger.Reports || last > 240 {
+		t.Errorf("the last lane's twentieth came after %d of the first", last)
 	}
 }
