@@ -55,11 +55,24 @@ func tell(t *testing.T, c simnet.Conditions, h endpoint.Handler, o endpoint.Opti
 		ran := make(chan error, 1)
 		go func() { ran <- s.e.Run(ctx) }()
 		f(s)
+		s.check()
 		cancel()
 		if err := <-ran; err != nil {
 			t.Error("Run:", err)
 		}
+		s.check()
+		if got := s.e.Stats().Exchanges; got != 0 {
+			t.Error(got, "exchanges outlive Run")
+		}
 	})
+}
+
+// check fails the test when the endpoint's tables contradict each other.
+func (s *story) check() {
+	s.t.Helper()
+	if err := s.e.Check(); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // device is a far end that does what a test tells it.

@@ -37,31 +37,6 @@ func TestPeerSurvivesItsKey(t *testing.T) {
 	}
 }
 
-// checkPeers compares the table's list with its slab.
-func (t *peerTable) check() error {
-	seen := 0
-	for i, prev := t.oldest, uint32(0); i != 0; prev, i = i, t.slab[i].next {
-		p := &t.slab[i]
-		if p.prev != prev || p.pins != 0 || t.index[p.key] != i {
-			return fmt.Errorf("peer %d: prev %d, want %d; pins %d", i, p.prev, prev, p.pins)
-		}
-		if prev != 0 && t.slab[prev].expires > p.expires {
-			return fmt.Errorf("peer %d expires after its successor", prev)
-		}
-		seen++
-	}
-	pinned := 0
-	for _, i := range t.index {
-		if t.slab[i].pins > 0 {
-			pinned++
-		}
-	}
-	if seen+pinned != len(t.index) {
-		return fmt.Errorf("%d listed and %d pinned of %d", seen, pinned, len(t.index))
-	}
-	return nil
-}
-
 // TestRepeatTableIsABoundedMap compares the table with a plain map under random
 // use: what it finds was added and lives, and what lives it finds, unless a bound
 // pushed it out.
