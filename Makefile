@@ -1,0 +1,83 @@
+# Behest. `make` prints what there is to make.
+
+DATA     ?= ./data
+HTTP     ?= 127.0.0.1:8080
+COAP     ?= 127.0.0.1:5683
+FUZZTIME ?= 10s
+
+VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+SOURCES  := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './tools/*' -not -path './data/*') go.mod go.sum
+
+# Packages with goroutines of their own: there the race detector finds something.
+RACY     := ./coap/... ./command/dispatch ./store/... ./httpapi ./cmd/... ./firmware-sim/...
+
+STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+help: ## print this
+	@echo 'Behest: commands for constrained devices. Start with: make run'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  Variables: DATA=$(DATA) HTTP=$(HTTP) COAP=$(COAP) FUZZTIME=$(FUZZTIME)'
+
+run: build ## build and start the server in development mode, and say what to type
+	@DATA='$(DATA)' HTTP='$(HTTP)' COAP='$(COAP)' scripts/run
+
+demo: build need-curl ## one command round, live, against a simulated device
+	@scripts/demo
+
+build: need-build bin/server bin/firmware-sim ## build the programs into bin/
+
+bin/server: $(SOURCES)
+	@mkdir -p bin
+	go build -ldflags '-X main.release=$(VERSION)' -o $@ ./cmd/server
+
+bin/firmware-sim: $(SOURCES)
+	@mkdir -p bin
+	go build -o $@ ./firmware-sim
+
+test: need-test ## run all tests; installs what they need
+	go test ./...
+
+race: need-test ## run the tests of what is concurrent under the race detector
+	go test -race $(RACY)
+
+fuzz: need-build ## run every fuzz target for FUZZTIME and print its executions
+	@scripts/fuzz $(FUZZTIME)
+
+lint: need-build ## gofmt, go vet, staticcheck
+	@scripts/gofmt
+	go vet ./...
+	$(STATICCHECK) ./...
+
+gen: need-build ## regenerate what is generated: the API's code, golden files, docs/lifecycle.md
+	go generate ./...
+
+verify: need-build ## fail if regenerating would change a file
+	@scripts/verify
+
+ci: ## what the CI runs: lint, verify, build, demo, fuzz a little, race, test
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory verify
+	$(MAKE) --no-print-directory build
+	$(MAKE) --no-print-directory demo
+	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	$(MAKE) --no-print-directory race
+	$(MAKE) --no-print-directory test
+
+clean: ## remove what was built; DATA stays
+	rm -rf bin
+
+need-build:
+	@scripts/need gcc=gcc
+
+need-curl:
+	@scripts/need curl=curl
+
+need-test: need-build need-curl
+	@scripts/need coap-client-notls=libcoap3-bin
+
+.PHONY: help run demo build test race fuzz lint gen verify ci clean need-build need-curl need-test
