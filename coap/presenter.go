@@ -44,6 +44,7 @@ type board struct {
 	again      *time.Timer   // shows a delivered list again
 	againAfter time.Duration // the next interval
 	pulling    bool          // a pull is under way
+	pulled     bool          // nothing has changed since the last one
 }
 
 // Numbers of the presenter's own goroutines. A pull is one commit, and many
@@ -115,7 +116,7 @@ func (p *presenter) close() {
 func (p *presenter) pullOne(ctx context.Context, h int64) {
 	p.mu.Lock()
 	if b := p.boards[h]; b != nil {
-		b.pulling = false
+		b.pulling, b.pulled = false, true
 	}
 	p.mu.Unlock()
 	if err := p.uses.Pull(ctx, h); err != nil && ctx.Err() == nil {
@@ -123,23 +124,28 @@ func (p *presenter) pullOne(ctx context.Context, h int64) {
 	}
 }
 
-// pull asks for the device's turn. [mu held]
+// pull asks for the device's turn: at once when something changed since the
+// last one, else after a while, for what withheld it then may still stand. [mu held]
 func (p *presenter) pull(h int64, b *board) {
 	if b.pulling || p.closed {
 		return
 	}
-	select {
-	case p.pulls <- h:
-		b.pulling = true
-	default:
-		time.AfterFunc(retryAfter, func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if b := p.boards[h]; b != nil {
-				p.pull(h, b)
-			}
-		})
+	b.pulling = true
+	if !b.pulled {
+		select {
+		case p.pulls <- h:
+			return
+		default: // too many at once
+		}
 	}
+	time.AfterFunc(retryAfter, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.boards[h] == b {
+			b.pulling, b.pulled = false, false
+			p.advance(h, b)
+		}
+	})
 }
 
 // Ready reports whether a notification for d would leave now.
@@ -175,7 +181,7 @@ func (p *presenter) take(d device.Device, shown command.Presentation) *board {
 		return nil
 	}
 	if shown.Revived || !sameList(b.shown.List, shown.List) {
-		b.dirty = true
+		b.dirty, b.pulled = true, false
 		b.calm()
 	}
 	b.dev, b.shown, b.at = d, shown, time.Now()
@@ -290,7 +296,7 @@ func (p *presenter) idle(peer endpoint.Peer) {
 func (p *presenter) finish(b *board, outcome command.Delivery, carried []command.Carried) {
 	n := b.notice
 	n.stop()
-	b.notice = nil
+	b.notice, b.pulled = nil, false
 	p.uses.Arrived(n.handle, n.observation, command.Arrival{Carried: carried, Attempts: len(n.sent), Outcome: outcome})
 	if outcome == command.DeliveryAcked {
 		p.showAgain(n.handle, b)

@@ -1,6 +1,9 @@
 package command
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Limits of a device's queue.
 const (
@@ -10,14 +13,13 @@ const (
 	WindowMax     = 8
 )
 
-// Head picks from the open executions of one device what it should be working
-// on. It answers with the queued ones to release now, oldest first, and
-// whether others wait for nothing but their turn.
+// Head picks from the open executions of one device the queued ones to release
+// now, oldest first.
 //
 // A window of one is the rule: the next command leaves when the one before it
 // has ended. Urgent ones never wait, those of a parallel type stop counting
 // once they run, and what is heard of again after a silence stands beside.
-func Head(open []Execution, window int) (release []Execution, waiting bool) {
+func Head(open []Execution, window int) []Execution {
 	used := 0
 	var queued []Execution
 	for _, x := range open {
@@ -28,7 +30,8 @@ func Head(open []Execution, window int) (release []Execution, waiting bool) {
 			used++
 		}
 	}
-	slices.SortFunc(queued, func(a, b Execution) int { return int(a.N - b.N) })
+	slices.SortFunc(queued, func(a, b Execution) int { return cmp.Compare(a.N, b.N) })
+	var release []Execution
 	for _, x := range queued {
 		switch {
 		case x.Command.Policy.Urgent:
@@ -36,11 +39,9 @@ func Head(open []Execution, window int) (release []Execution, waiting bool) {
 		case used < window:
 			release = append(release, x)
 			used++
-		default:
-			waiting = true
 		}
 	}
-	return release, waiting
+	return release
 }
 
 // beside reports whether x, on the wire, takes no place in the window. What
@@ -59,7 +60,7 @@ func List(open []Execution) []Entry {
 			list = append(list, x.entry())
 		}
 	}
-	slices.SortFunc(list, func(a, b Entry) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	slices.SortFunc(list, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	return list
 }
 

@@ -48,8 +48,8 @@ func TestTheNextLeavesInTheCommitThatEndsTheHead(t *testing.T) {
 		h := w.ready("pump")
 		first, second := w.issue("pump"), w.issue("pump")
 		w.check(second.Command.ID, command.Queued, command.NoCause)
-		if p := w.screen.on(h); !p.Waiting || len(p.List) != 1 {
-			t.Errorf("presented %+v, want one entry and more waiting", p)
+		if p := w.screen.on(h); p.Waiting || len(p.List) != 1 {
+			t.Errorf("presented %+v, want one entry, and nothing that waits for a notification", p)
 		}
 		before := w.store.Stats().Commits
 		if err := w.report("pump", first.Only.Seq, command.StatusSuccess); err != nil {

@@ -96,7 +96,7 @@ func (v *visit) turn() error {
 	if err != nil {
 		return err
 	}
-	release, waiting := command.Head(open, v.dev.Window())
+	release, waiting := command.Head(open, v.dev.Window()), false
 	if len(release) > 0 && !v.answers && !v.d.presenter.Ready(v.dev) {
 		release, waiting = nil, true
 	}
