@@ -315,6 +315,9 @@ func TestBlock1(t *testing.T) {
 					if blockwise && int(block.Num)*block.Bytes() != len(got)-len(m.Payload) {
 						t.Fatalf("block %+v at byte %d", block, len(got)-len(m.Payload))
 					}
+					if blockwise && block.Num > 0 && block.Size > size {
+						t.Fatalf("block %+v is larger than the server asked for", block)
+					}
 					if !blockwise || !block.More {
 						break
 					}

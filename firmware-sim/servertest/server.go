@@ -31,6 +31,7 @@ type Server struct {
 	Answer    func(method message.Code, path string) (message.Code, bool) // may answer instead; Empty: nothing
 	Separate  bool                                                        // answers a GET by an empty ACK and a confirmable
 	Quiet     bool                                                        // does not answer at all
+	Still     bool                                                        // does not show its list by itself again
 	BlockSize uint8                                                       // exponent of its largest block
 
 	// What it knows.
@@ -136,7 +137,7 @@ func (s *Server) renotify() {
 			return
 		case <-time.After(RenotifyEvery):
 			s.Lock()
-			if len(s.Open) > 0 {
+			if len(s.Open) > 0 && !s.Still {
 				s.notify()
 			}
 			s.Unlock()
@@ -154,10 +155,8 @@ func (s *Server) receive(from netip.AddrPort, m message.Message, datagram []byte
 		return
 	case s.Quiet:
 		return
-	case bytes.Equal(s.seen[m.ID], datagram):
-		if reply := s.replies[m.ID]; reply != nil {
-			s.write(reply)
-		}
+	case bytes.Equal(s.seen[m.ID], datagram) && s.replies[m.ID] != nil:
+		s.write(s.replies[m.ID])
 		return
 	}
 	s.device, s.seen[m.ID], s.replies[m.ID] = from, datagram, nil

@@ -60,6 +60,34 @@ func TestPowerLossAtEveryByte(t *testing.T) {
 	t.Logf("%d power losses", cases)
 }
 
+// TestPowerLossInARowOfSaves lets one life save and save until the power goes,
+// at each byte of the row: what is found is the last memory that Save returned
+// for.
+func TestPowerLossInARowOfSaves(t *testing.T) {
+	const saves = 6
+	for cut := range 1000 {
+		torn := &tearing{ram: &ram{}, left: cut}
+		slots, err := OpenSlots(torn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var saved Memory
+		for seq := range uint32(saves) {
+			next := saved.With(seq+1, bytes.Repeat([]byte{byte(seq)}, int(seq)*3))
+			if slots.Save(next) != nil {
+				break
+			}
+			saved = next
+		}
+		mustHold(t, torn.ram, saved)
+		if saved.Last == saves {
+			t.Logf("%d power losses", cut)
+			return
+		}
+	}
+	t.Error("the row of saves never came to its end")
+}
+
 func TestOneFlippedBitCostsOneSlotAtMost(t *testing.T) {
 	medium := &ram{}
 	slots, err := OpenSlots(medium)
