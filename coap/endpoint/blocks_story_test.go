@@ -493,3 +493,20 @@ func TestBodyInBothDirections(t *testing.T) {
 		}
 	})
 }
+
+func TestPushingOutAPeerEndsItsFreeze(t *testing.T) {
+	var idle chan endpoint.Peer
+	n := 0
+	h := versions(3000, &n)
+	h.idle = func(p endpoint.Peer) { idle <- p }
+	tell(t, simnet.Conditions{}, h, endpoint.Options{PeersMax: 1}, func(s *story) {
+		idle = make(chan endpoint.Peer, 10)
+		d, other := s.device(), s.device()
+		d.ask(msg{code: codes.GET, mid: 1, options: path("c")})
+		d.ask(msg{code: codes.GET, mid: 2, options: with(path("c"), message.Block2, blockValue(1, false, 1024))})
+		other.ask(msg{code: codes.GET, mid: 1, options: path("c")})
+		if got := <-idle; got != d.peer() {
+			t.Error(got)
+		}
+	})
+}

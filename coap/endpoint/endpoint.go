@@ -38,6 +38,7 @@ type Endpoint struct {
 	closing   bool // no new request is let in
 	closed    bool // no new exchange either
 	drained   chan struct{}
+	sweeping  bool          // a sweep is on the wheel
 	armed     time.Duration // when the clocks will look by themselves
 	rand      *rand.Rand
 	enc       encoder
@@ -167,18 +168,24 @@ func (e *Endpoint) heardLocked(p Peer, now time.Duration) uint32 {
 		}
 		e.forgetPeerLocked(e.peers.oldest)
 	}
-	first := e.peers.len() == 0
 	i := e.peers.add(k, now+e.o.ExchangeLifetime)
 	n := e.peers.at(i)
 	n.salt, n.mid = e.rand.Uint64(), uint16(e.rand.Uint32()) // [RFC 7252 4.4]
 	n.proven = p.Session != 0 || !e.o.BoundLoopback && p.Remote.Addr().Unmap().IsLoopback()
-	if first {
+	if !e.sweeping {
+		e.sweeping = true
 		e.scheduleLocked(now+e.o.ExchangeLifetime, timerSweep, 0)
 	}
 	return i
 }
 
+// forgetPeerLocked drops an unpinned peer and all that is its own. Who waits for
+// the end of its transfer is told.
 func (e *Endpoint) forgetPeerLocked(i uint32) {
+	if p := e.peers.at(i); p.frozen > 0 {
+		p.frozen = 0
+		e.idleLocked(i)
+	}
 	e.repeats.dropOf(i)
 	for _, t := range []*transferTable{e.uploads, e.downloads} {
 		for head := e.peers.at(i).transfers[t.direction]; head != 0; head = e.peers.at(i).transfers[t.direction] {
@@ -196,7 +203,7 @@ func (e *Endpoint) sweepLocked(now time.Duration) {
 		e.forgetPeerLocked(i)
 	}
 	e.repeats.expire(now)
-	if e.peers.len() == 0 {
+	if e.sweeping = e.peers.len() > 0; !e.sweeping {
 		return
 	}
 	// No sooner than a twentieth of a lifetime, so that a crowd is swept at once.

@@ -164,7 +164,7 @@ func (e *Endpoint) request(d *Datagram, now time.Duration) {
 		e.overloadLocked(&g, now)
 		return
 	}
-	e.freshLocked(d, &g, now)
+	e.freshLocked(&g, now)
 }
 
 // refuseOptionLocked answers a request that has a critical option which we do
@@ -206,7 +206,7 @@ func (e *Endpoint) repeatedLocked(g *origin, r *repeat) bool {
 
 // freshLocked serves a request that was not seen before, as far as the message
 // layer can, and gives it to the pool when it is whole.
-func (e *Endpoint) freshLocked(d *Datagram, g *origin, now time.Duration) {
+func (e *Endpoint) freshLocked(g *origin, now time.Duration) {
 	m := &e.in
 	lifetime := e.o.NonLifetime
 	if g.con {
@@ -236,9 +236,9 @@ func (e *Endpoint) freshLocked(d *Datagram, g *origin, now time.Duration) {
 	body := m.payload
 	if uploads {
 		var whole bool
-		if body, whole = e.uploadLocked(d, g, blockOf(b1), now); !whole {
+		if body, whole = e.uploadLocked(g, blockOf(b1), now); !whole {
 			return
 		}
 	}
-	e.admitLocked(d, g, body, now)
+	e.admitLocked(g, body, now)
 }

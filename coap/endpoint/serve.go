@@ -64,12 +64,13 @@ func (t *jobTable) signalIfDrained(e *Endpoint) {
 	}
 }
 
-// newJob copies what the handler may keep out of the datagram.
-func (e *Endpoint) newJob(d *Datagram, g *origin, payload []byte) *job {
+// newJobLocked copies what the handler may keep out of the datagram.
+func (e *Endpoint) newJobLocked(g *origin, payload []byte) *job {
 	m := &e.in
 	j := &job{g: *g}
 	r := &j.req
-	r.Peer, r.Confirmable, r.Code, r.Token = d.Peer, g.con, m.code, m.token
+	r.Peer = e.peers.peer(&e.peers.at(g.peer).key) // as Idle will name it
+	r.Confirmable, r.Code, r.Token = g.con, m.code, m.token
 	r.Format, r.Accept, r.Observe = m.format, m.accept, m.observe
 	r.IfMatch, r.IfNoneMatch, r.BlockSize, r.Payload = m.ifMatch, m.ifNoneMatch, g.blockSize, payload
 	var text strings.Builder
@@ -98,7 +99,7 @@ func (e *Endpoint) newJob(d *Datagram, g *origin, payload []byte) *job {
 }
 
 // admitLocked gives a whole request to the pool, or refuses it.
-func (e *Endpoint) admitLocked(d *Datagram, g *origin, body []byte, now time.Duration) {
+func (e *Endpoint) admitLocked(g *origin, body []byte, now time.Duration) {
 	p := e.peers.at(g.peer)
 	if int(p.running) >= e.o.RequestsPerPeer || len(e.pool) == cap(e.pool) || e.jobs.bytes+len(body) > e.o.TransferBytesMax {
 		e.overloadLocked(g, now)
@@ -107,7 +108,7 @@ func (e *Endpoint) admitLocked(d *Datagram, g *origin, body []byte, now time.Dur
 	if _, blockwise := g.block1.Get(); !blockwise {
 		body = append([]byte(nil), body...) // the buffer is the reader's
 	}
-	j := e.newJob(d, g, body)
+	j := e.newJobLocked(g, body)
 	if limit := e.bodyLimit(&j.req); len(body) > limit {
 		e.answerLocked(g, &outbound{code: codes.RequestEntityTooLarge, size1: Some(uint32(limit))})
 		return

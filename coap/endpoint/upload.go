@@ -27,7 +27,7 @@ func (e *Endpoint) uploadKey(m *inbound, salt uint64) uint64 {
 
 // uploadLocked takes one block of a request body. It returns the body and true
 // when this was its last block; else it has answered.
-func (e *Endpoint) uploadLocked(d *Datagram, g *origin, b block, now time.Duration) ([]byte, bool) {
+func (e *Endpoint) uploadLocked(g *origin, b block, now time.Duration) ([]byte, bool) {
 	m := &e.in
 	if b.more && len(m.payload) != b.size() || len(m.payload) > b.size() { // [RFC 7959 2.2]
 		e.answerLocked(g, &outbound{code: codes.BadRequest})
@@ -39,7 +39,7 @@ func (e *Endpoint) uploadLocked(d *Datagram, g *origin, b block, now time.Durati
 	}
 	i := e.uploads.find(e.uploadKey(m, e.peers.at(g.peer).salt))
 	if b.num == 0 {
-		if i = e.startUploadLocked(d, g, i, now); i == 0 {
+		if i = e.startUploadLocked(g, i, now); i == 0 {
 			return nil, false
 		}
 	}
@@ -65,12 +65,12 @@ func (x *transfer) joins(b block, payload []byte) bool {
 
 // startUploadLocked begins a body anew with its first block, or refuses it and
 // returns 0.
-func (e *Endpoint) startUploadLocked(d *Datagram, g *origin, old uint32, now time.Duration) uint32 {
+func (e *Endpoint) startUploadLocked(g *origin, old uint32, now time.Duration) uint32 {
 	m := &e.in
 	if old != 0 {
 		e.dropTransferLocked(e.uploads, old)
 	}
-	limit := e.bodyLimit(&e.newJob(d, g, nil).req)
+	limit := e.bodyLimit(&e.newJobLocked(g, nil).req)
 	if size, said := m.size1.Get(); said && int64(size) > int64(limit) || len(m.payload) > limit { // [RFC 7959 2.9.3]
 		e.tooLargeLocked(g, limit)
 		return 0
