@@ -15,7 +15,8 @@ const (
 	ReasonBytesMax      = 1 << 10
 	LabelsMax           = 32
 	LabelBytesMax       = 63
-	TargetsMax          = 500 // one commit; nobody else waits longer than that
+	TargetsMax          = 100_000 // named one by one; what is larger is a selector's business
+	BatchMax            = 1000    // commands in one commit
 )
 
 // Command is one intent: a type, params, targets, clocks and a reason. It

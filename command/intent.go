@@ -29,3 +29,10 @@ type Issued struct {
 	View
 	Refused []Refusal
 }
+
+// Claim is a request's claim to be answered once: whoever asks again under the
+// same key gets the same answer, and nothing is done twice.
+type Claim struct {
+	Key     [32]byte // of the user, the route and the key that the client chose
+	Request [32]byte // digest of what is asked
+}

@@ -6,6 +6,7 @@ type Tally struct {
 	Count     [stateEnd]int  // by state
 	Effects   [effectEnd]int // by effect, of those that have ended
 	Unsettled int            // timed_out ones whose truth may still come
+	Pending   int            // devices of it that are not written out as executions yet
 }
 
 // Add counts x.
@@ -37,7 +38,7 @@ func (t *Tally) Ended() bool {
 			return false
 		}
 	}
-	return t.Total() > 0
+	return t.Total() > 0 && t.Pending == 0
 }
 
 // Settled reports whether nothing can change any more.
@@ -74,8 +75,8 @@ func (t *Tally) Outcome() Outcome {
 // has the state of its execution.)
 func (t *Tally) State() string {
 	switch n := t.Total(); {
-	case n == 0:
-		return "open" // nothing of it has been written out yet
+	case n == 0 || t.Pending > 0:
+		return "open"
 	case t.Count[AwaitingApproval] == n:
 		return "awaiting_approval"
 	case t.Count[Denied] == n:

@@ -7,6 +7,7 @@ type View struct {
 	Command *Command
 	Tally   Tally
 	Only    *Execution // the one execution of a command on one device
+	Refused []Refusal  // devices of a command on many that had no room for it
 }
 
 // State is the state of the command as a whole.

@@ -16,7 +16,10 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 	if err != nil {
 		return command.View{}, err
 	}
-	asked := 0
+	asked, err := d.cancelPending(ctx, view.Command, devices, by)
+	if err != nil {
+		return command.View{}, err
+	}
 	for {
 		todo, err := d.cancelable(ctx, view.Command, devices)
 		if err != nil {
@@ -36,6 +39,23 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 		return view, command.Errorf(command.CodeConflict, "nothing is left to cancel: the command is %s", view.State())
 	}
 	return view, err
+}
+
+// cancelPending sees to it that nothing of c is pending: what is not written
+// out yet begins as canceled, or, if only some devices are named, as usual.
+func (d *Dispatcher) cancelPending(ctx context.Context, c *command.Command, devices []string, by string) (asked int, err error) {
+	if len(devices) > 0 {
+		by = ""
+	}
+	for {
+		took, err := d.writeGroup(ctx, c.N, by)
+		if err != nil || !took {
+			return asked, err
+		}
+		if by != "" {
+			asked++
+		}
+	}
 }
 
 // cancelable lists open executions of c that nobody asked to cancel yet.

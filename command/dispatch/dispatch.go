@@ -36,6 +36,7 @@ type Dispatcher struct {
 	arrivals   chan arrival  // from the transport to the store
 	lapse      alarm         // wakes the clock loop
 	again      chan struct{} // one token: present anew what is open
+	pending    chan struct{} // one token: write out what is pending
 	orphans    *rate.Limiter // events for reports on numbers that nobody knows
 }
 
@@ -64,6 +65,7 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		arrivals: make(chan arrival, arrivalsMax),
 		lapse:    newAlarm(),
 		again:    make(chan struct{}, 1),
+		pending:  make(chan struct{}, 1),
 		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),
 	}
 }
@@ -72,7 +74,9 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 func (d *Dispatcher) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	d.presentAnew()
+	d.writeOut()
 	g.Go(func() error { return d.runArrivals(ctx) })
+	g.Go(func() error { return d.runFleets(ctx) })
 	g.Go(func() error { return d.runClocks(ctx) })
 	g.Go(func() error { return d.runPresent(ctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {

@@ -22,42 +22,173 @@ const retryFull = 30 * time.Second
 // is refused as a whole; of one over many devices, those without room are
 // named in the answer.
 func (d *Dispatcher) Issue(ctx context.Context, in command.Intent) (command.Issued, error) {
-	if err := d.check(&in); err != nil {
+	issued, errs, err := d.issueAll(ctx, []command.Intent{in}, nil)
+	if err != nil {
 		return command.Issued{}, err
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return command.Issued{}, fmt.Errorf("make a command id: %w", err)
+	return issued[0], errs[0]
+}
+
+// IssueBatch accepts many intents in one commit. Each is answered by itself:
+// with a command, or with its refusal in errs. err is for what went wrong with
+// all of them.
+func (d *Dispatcher) IssueBatch(ctx context.Context, ins []command.Intent) (issued []command.Issued, errs []error, err error) {
+	if len(ins) > command.BatchMax {
+		return nil, nil, command.Errorf(command.CodeInvalid, "%d commands in one batch; at most %d are allowed", len(ins), command.BatchMax)
 	}
-	var i *issue
-	err = d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
-		i = &issue{d: d, tx: tx, now: clock(), in: in, id: command.ID(id)}
-		return i.run()
+	return d.issueAll(ctx, ins, nil)
+}
+
+// IssueOnce is IssueBatch for a request that may come again: the answer that
+// render makes is kept in the same commit, and whoever asks the same again
+// gets it, and nothing is done. Another request under the same key is a
+// conflict. A request of which nothing was accepted is not kept: it may be
+// mended and tried again.
+func (d *Dispatcher) IssueOnce(ctx context.Context, once command.Claim, ins []command.Intent, render func([]command.Issued, []error) []byte) (body []byte, again bool, err error) {
+	if len(ins) > command.BatchMax {
+		return nil, false, command.Errorf(command.CodeInvalid, "%d commands in one batch; at most %d are allowed", len(ins), command.BatchMax)
+	}
+	k := &keeper{once: once, render: render}
+	issued, errs, err := d.issueAll(ctx, ins, k)
+	if err != nil {
+		return nil, false, err
+	}
+	if k.body == nil {
+		k.body = render(issued, errs)
+	}
+	return k.body, k.again, nil
+}
+
+// keeper keeps the answer to a request that bears a key.
+type keeper struct {
+	once   command.Claim
+	render func([]command.Issued, []error) []byte
+	body   []byte
+	again  bool // it had been answered before
+}
+
+// find looks for an answer that was given before.
+func (k *keeper) find(tx ledger.Tx) error {
+	k.body, k.again = nil, false
+	a, err := tx.Answer(k.once.Key)
+	switch {
+	case err != nil && command.CodeOf(err) == command.CodeNotFound:
+		return nil
+	case err != nil:
+		return err
+	case a.Request != k.once.Request:
+		return command.Errorf(command.CodeConflict, "the idempotency key was used for another request")
+	}
+	k.body, k.again = a.Body, true
+	return nil
+}
+
+// keep keeps the answer, if anything was accepted.
+func (k *keeper) keep(tx ledger.Tx, now time.Time, issued []command.Issued, errs []error) error {
+	if !slices.ContainsFunc(errs, func(err error) bool { return err == nil }) {
+		return nil
+	}
+	k.body = k.render(issued, errs)
+	return tx.KeepAnswer(k.once.Key, ledger.Answer{Request: k.once.Request, At: now, Body: k.body})
+}
+
+// issueAll makes commands of intents in one commit. What is refused is refused
+// before anything of it is written.
+func (d *Dispatcher) issueAll(ctx context.Context, ins []command.Intent, k *keeper) ([]command.Issued, []error, error) {
+	issues, errs := make([]*issue, len(ins)), make([]error, len(ins))
+	for n, in := range ins {
+		issues[n], errs[n] = d.prepare(ctx, in)
+	}
+	answers := make([]command.Issued, len(ins))
+	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
+		if k != nil {
+			if err := k.find(tx); err != nil || k.again {
+				return err
+			}
+		}
+		now := clock()
+		for n, i := range issues {
+			if i == nil {
+				continue
+			}
+			if errs[n] = i.begin(tx, now); errs[n] != nil {
+				if command.CodeOf(errs[n]) == command.CodeInternal {
+					return errs[n]
+				}
+				continue
+			}
+			if err := i.write(); err != nil {
+				return err
+			}
+			answers[n] = i.issued()
+		}
+		if k != nil {
+			return k.keep(tx, now, answers, errs)
+		}
+		return nil
 	})
 	if err != nil {
-		return command.Issued{}, d.failed(err)
+		return nil, nil, d.failed(err)
 	}
-	for _, v := range i.visits {
-		d.tell(v)
+	if k != nil && k.again {
+		return nil, nil, nil
 	}
-	return i.issued(), nil
+	for n, i := range issues {
+		if i != nil && errs[n] == nil {
+			i.tell()
+		}
+	}
+	return answers, errs, nil
 }
+
+// groupTargets is how many devices a command may have that is written in one
+// go, and how many executions a larger one is written out in at a time: some
+// milliseconds of the writer, which nobody minds to wait for.
+const groupTargets = 64
 
 // issue is the unit of work that makes a command of an intent.
 type issue struct {
-	d   *Dispatcher
-	tx  ledger.Tx
-	now time.Time
-	in  command.Intent
-	id  command.ID
+	d  *Dispatcher
+	in command.Intent
+	id command.ID
 
+	handles []int64 // of a command on more than groupTargets devices
+
+	// Set afresh each time that the unit of work runs.
+	tx      ledger.Tx
+	now     time.Time
 	command *command.Command
 	visits  []*visit // a device each, those that have room
 	refused []command.Refusal
 	xs      []command.Execution
 }
 
-func (i *issue) run() error {
+// prepare checks an intent, and does what takes time ahead of the commit.
+func (d *Dispatcher) prepare(ctx context.Context, in command.Intent) (*issue, error) {
+	if err := d.check(&in); err != nil {
+		return nil, err
+	}
+	if n, want := len(in.Targets.Devices), in.ExpectTargets; want != nil && *want != n {
+		return nil, command.Errorf(command.CodeConflict, "the targets come to %d devices, not to the %d that were expected", n, *want)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make a command id: %w", err)
+	}
+	i := &issue{d: d, in: in, id: command.ID(id)}
+	if len(in.Targets.Devices) > groupTargets {
+		i.handles, err = d.resolve(ctx, in)
+	}
+	return i, err
+}
+
+// begin finds the devices, and refuses what has to be refused. It writes
+// nothing.
+func (i *issue) begin(tx ledger.Tx, now time.Time) error {
+	i.tx, i.now, i.visits, i.refused, i.xs = tx, now, nil, nil, nil
+	if i.handles != nil {
+		return nil
+	}
 	for _, name := range i.in.Targets.Devices {
 		if err := i.target(name); err != nil {
 			return err
@@ -66,12 +197,62 @@ func (i *issue) run() error {
 	if len(i.visits) == 0 {
 		return full(i.refused)
 	}
-	if n := i.in.ExpectTargets; n != nil && *n != len(i.in.Targets.Devices) {
-		return command.Errorf(command.CodeConflict, "the targets come to %d devices, not to the %d that were expected", len(i.in.Targets.Devices), *n)
+	return nil
+}
+
+// target finds a device and sees whether it has room.
+func (i *issue) target(name string) error {
+	dev, err := i.tx.DeviceNamed(name)
+	if err != nil && command.CodeOf(err) == command.CodeNotFound {
+		if !i.d.accepts(i.in) {
+			return unknown(name)
+		}
+		dev, err = device.Device{Name: name, CreatedAt: i.now}, nil // stored with the command
+	}
+	if err != nil {
+		return err
+	}
+	if dev.Handle != 0 {
+		open, err := i.tx.Open(dev.Handle)
+		if err != nil {
+			return err
+		}
+		if len(open) >= command.OpenMax {
+			i.refused = append(i.refused, command.Refusal{Device: name, Code: command.CodeDeviceFull})
+			return nil
+		}
+	}
+	i.visits = append(i.visits, &visit{d: i.d, tx: i.tx, now: i.now, dev: dev})
+	return nil
+}
+
+// accepts reports whether devices that are not known may be among the targets.
+func (d *Dispatcher) accepts(in command.Intent) bool { return in.AllowUnregistered || d.dev }
+
+func unknown(name string) error {
+	return &command.Error{
+		Code: command.CodeUnknownDevice, Msg: fmt.Sprintf("no device is called %q", name),
+		Fields: []command.Field{{Pointer: "/targets/devices", Detail: fmt.Sprintf("%q is not known; allow_unregistered would accept it", name)}},
+	}
+}
+
+// write writes the command, and gives its devices their turn.
+func (i *issue) write() error {
+	for _, v := range i.visits {
+		if v.dev.Handle == 0 {
+			if err := i.tx.AddDevice(&v.dev); err != nil {
+				return err
+			}
+		}
 	}
 	i.build()
 	if err := i.tx.AddCommand(i.command, i.xs); err != nil {
 		return err
+	}
+	if i.handles != nil {
+		if err := i.tx.AddPending(i.command.N, slices.Collect(slices.Chunk(i.handles, groupTargets))); err != nil {
+			return err
+		}
 	}
 	created := command.Event{Type: command.EventIssued, At: i.now, Actor: i.in.RequestedBy, CommandN: i.command.N}
 	if len(i.visits) == 1 {
@@ -80,8 +261,13 @@ func (i *issue) run() error {
 	if err := i.tx.Log(created); err != nil {
 		return err
 	}
-	for k, v := range i.visits {
-		if when, _ := i.xs[k].Deadline(); !when.IsZero() {
+	return giveTurns(i.visits, i.xs)
+}
+
+// giveTurns gives each device its turn, after its execution was added.
+func giveTurns(visits []*visit, xs []command.Execution) error {
+	for k, v := range visits {
+		if when, _ := xs[k].Deadline(); !when.IsZero() {
 			v.next = when
 		}
 		if err := v.turn(); err != nil {
@@ -91,37 +277,11 @@ func (i *issue) run() error {
 	return nil
 }
 
-// target finds a device and sees whether it has room.
-func (i *issue) target(name string) error {
-	dev, err := i.tx.DeviceNamed(name)
-	if command.CodeOf(err) == command.CodeNotFound {
-		if !i.in.AllowUnregistered && !i.d.dev {
-			return &command.Error{Code: command.CodeUnknownDevice, Msg: fmt.Sprintf("no device is called %q", name),
-				Fields: []command.Field{{Pointer: "/targets/devices", Detail: fmt.Sprintf("%q is not known; allow_unregistered would accept it", name)}}}
-		}
-		dev = device.Device{Name: name, CreatedAt: i.now}
-		err = i.tx.AddDevice(&dev)
-	}
-	if err != nil {
-		return err
-	}
-	open, err := i.tx.Open(dev.Handle)
-	if err != nil {
-		return err
-	}
-	if len(open) >= command.OpenMax {
-		i.refused = append(i.refused, command.Refusal{Device: name, Code: command.CodeDeviceFull})
-		return nil
-	}
-	i.visits = append(i.visits, &visit{d: i.d, tx: i.tx, now: i.now, dev: dev})
-	return nil
-}
-
 // build makes the command and its executions.
 func (i *issue) build() {
 	c := &command.Command{
 		ID: i.id, Type: i.in.Type, Params: i.in.Params, Clocks: i.d.clocks,
-		Targets: i.in.Targets, Devices: len(i.visits), NotBefore: i.in.NotBefore,
+		Targets: i.in.Targets, Devices: max(len(i.visits), len(i.handles)), NotBefore: i.in.NotBefore,
 		Labels: i.in.Labels, Reason: i.in.Reason, RequestedBy: i.in.RequestedBy, CreatedAt: i.now,
 	}
 	if i.in.DeliverWithin > 0 {
@@ -133,18 +293,24 @@ func (i *issue) build() {
 	i.command = c
 	i.xs = make([]command.Execution, len(i.visits))
 	for k, v := range i.visits {
-		x := command.Execution{Command: c, Device: v.dev.Handle, Name: v.dev.Name, State: command.Scheduled}
-		if !c.NotBefore.After(i.now) {
-			x, _ = x.Step(command.Trigger{Kind: command.Due}, i.now)
-		}
-		i.xs[k] = x
+		i.xs[k] = begun(c, v.dev, i.now)
 	}
+}
+
+// begun is the execution of c on a device as it begins.
+func begun(c *command.Command, dev device.Device, now time.Time) command.Execution {
+	x := command.Execution{Command: c, Device: dev.Handle, Name: dev.Name, State: command.Scheduled}
+	if !c.NotBefore.After(now) {
+		x, _ = x.Step(command.Trigger{Kind: command.Due}, now)
+	}
+	return x
 }
 
 // issued is what the caller is answered: the executions as their turn left
 // them.
 func (i *issue) issued() command.Issued {
 	out := command.Issued{View: command.View{Command: i.command}, Refused: i.refused}
+	out.Tally.Pending = len(i.handles)
 	for k, v := range i.visits {
 		x := i.xs[k]
 		if at := slices.IndexFunc(v.released, func(r command.Execution) bool { return r.N == x.N }); at >= 0 {
@@ -158,6 +324,16 @@ func (i *issue) issued() command.Issued {
 	return out
 }
 
+// tell tells what was committed.
+func (i *issue) tell() {
+	for _, v := range i.visits {
+		i.d.tell(v)
+	}
+	if i.handles != nil {
+		i.d.writeOut()
+	}
+}
+
 // full is the refusal of a command whose every target is full.
 func full(refused []command.Refusal) error {
 	e := command.Errorf(command.CodeDeviceFull, "%d commands are open on the device, and it takes no more", command.OpenMax)
@@ -166,75 +342,4 @@ func full(refused []command.Refusal) error {
 	}
 	e.RetryAfter = retryFull
 	return e
-}
-
-// check holds an intent against the limits, and names every fault.
-func (d *Dispatcher) check(in *command.Intent) error {
-	var faults []command.Field
-	fault := func(pointer, format string, args ...any) {
-		faults = append(faults, command.Field{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
-	}
-	switch {
-	case in.Type == "":
-		fault("/type", "is missing")
-	case len(in.Type) > command.TypeNameBytesMax:
-		fault("/type", "is over %d bytes", command.TypeNameBytesMax)
-	case !d.dev:
-		fault("/type", "no command type %q is declared; undeclared types are allowed in development mode only", in.Type)
-	}
-	if len(in.Params) > command.ParamsBytesMax {
-		fault("/params", "come to %d bytes of CBOR; at most %d are allowed", len(in.Params), command.ParamsBytesMax)
-	}
-	checkClock(fault, "/deliver_within_seconds", in.DeliverWithin)
-	checkClock(fault, "/run_for_seconds", in.RunFor)
-	checkTargets(fault, &in.Targets)
-	checkLabels(fault, in.Labels)
-	if len(in.Reason) > command.ReasonBytesMax {
-		fault("/reason", "is over %d bytes", command.ReasonBytesMax)
-	}
-	if in.NotBefore.After(time.Now().Add(d.clocks.HoldWithin)) {
-		fault("/not_before", "is further away than a command is held, %s", d.clocks.HoldWithin)
-	}
-	if len(faults) > 0 {
-		return &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
-	}
-	return nil
-}
-
-type faultFunc func(pointer, format string, args ...any)
-
-func checkClock(fault faultFunc, pointer string, d time.Duration) {
-	if d != 0 && (d < command.ClockMin || d > command.ClockMax) {
-		fault(pointer, "is not between %d and %d", command.ClockMin/time.Second, command.ClockMax/time.Second)
-	}
-}
-
-// checkTargets checks the targets, and drops repeated names.
-func checkTargets(fault faultFunc, t *command.Targets) {
-	if len(t.Groups) > 0 || t.Selector != "" || t.All {
-		fault("/targets", "groups, selectors and all are not served yet: name the devices")
-	}
-	t.Devices = slices.Compact(slices.Sorted(slices.Values(t.Devices))) // a copy: the caller's stays as it is
-	switch {
-	case len(t.Devices) == 0:
-		fault("/targets/devices", "name at least one device")
-	case len(t.Devices) > command.TargetsMax:
-		fault("/targets/devices", "are %d; at most %d are allowed in one command", len(t.Devices), command.TargetsMax)
-	}
-	for _, name := range t.Devices {
-		if what := device.CheckName(name); what != "" {
-			fault("/targets/devices", "%.64q: %s", name, what)
-		}
-	}
-}
-
-func checkLabels(fault faultFunc, labels map[string]string) {
-	if len(labels) > command.LabelsMax {
-		fault("/labels", "are %d; at most %d are allowed", len(labels), command.LabelsMax)
-	}
-	for k, v := range labels {
-		if k == "" || len(k) > command.LabelBytesMax || len(v) > command.LabelBytesMax {
-			fault("/labels", "%.64q: a key has 1 to %d bytes, a value at most %d", k, command.LabelBytesMax, command.LabelBytesMax)
-		}
-	}
 }

@@ -186,26 +186,26 @@ func (v *visit) logMove(before, after command.Execution, actor string) error {
 	if err := v.log(kind, after, actor, facts(before, after)); err != nil {
 		return err
 	}
-	if !after.State.Ended() {
+	switch {
+	case !after.State.Ended():
 		return nil
+	case before.State.Ended():
+		return v.endCommand(after.Command, command.EventSettled, actor)
 	}
-	open, err := v.tx.OpenOf(after.Command.N, 1)
-	if err != nil || len(open) > 0 {
+	return v.endCommand(after.Command, command.EventEnded, actor)
+}
+
+// endCommand logs that a command has ended, or settled, if it has.
+func (v *visit) endCommand(c *command.Command, kind command.EventType, actor string) error {
+	if open, err := v.tx.OpenOf(c.N, 1); err != nil || len(open) > 0 {
+		return err // told in one look-up, where a tally counts them all
+	}
+	tally, err := v.tx.Tally(c.N)
+	if err != nil || !tally.Ended() || kind == command.EventSettled && !tally.Settled() {
 		return err
 	}
-	tally, err := v.tx.Tally(after.Command.N)
-	if err != nil {
-		return err
-	}
-	end := command.EventEnded
-	if before.State.Ended() {
-		end = command.EventSettled
-		if !tally.Settled() {
-			return nil
-		}
-	}
-	v.ended = append(v.ended, after.Command.ID)
-	return v.log(end, command.Execution{Command: after.Command}, actor, map[string]any{"outcome": tally.Outcome()})
+	v.ended = append(v.ended, c.ID)
+	return v.log(kind, command.Execution{Command: c}, actor, map[string]any{"outcome": tally.Outcome()})
 }
 
 // facts are what an event says besides its type.

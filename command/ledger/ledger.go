@@ -13,6 +13,8 @@
 package ledger
 
 import (
+	"time"
+
 	"behest/command"
 	"behest/device"
 )
@@ -37,6 +39,13 @@ type Due struct {
 	Device int64
 }
 
+// Answer is what was answered to a request that bore an idempotency key.
+type Answer struct {
+	Request [32]byte // digest of what was asked
+	At      time.Time
+	Body    []byte
+}
+
 // Tx is the inside of one commit. Errors that a caller can act on are
 // *command.Error: CodeNotFound from the lookups, CodeConflict from a save of
 // what changed in between or an add of what is there already. After any other
@@ -50,6 +59,21 @@ type Tx interface {
 	// AddCommand stores a command and its executions, and gives each its N.
 	AddCommand(c *command.Command, xs []command.Execution) error
 	Command(id command.ID) (*command.Command, error)
+	CommandN(n int64) (*command.Command, error)
+
+	// A command over many devices is written out in groups, so that nobody else
+	// waits. Until its turn comes, a group is a list of handles. A device that
+	// turns out to have no room is noted as refused.
+	AddPending(commandN int64, groups [][]int64) error
+	TakePending(commandN int64) (group []int64, err error) // the next group, which is pending no more; nil: none is left
+	AddExecutions(c *command.Command, xs []command.Execution) error
+	AddRefused(commandN, device int64, code command.Code) error
+
+	// An answer that was given under an idempotency key is kept with what it
+	// answered, so that the same question gets the same answer.
+	Answer(key [32]byte) (Answer, error)
+	KeepAnswer(key [32]byte, a Answer) error
+
 	Execution(n int64) (command.Execution, error)
 	ExecutionBySeq(device int64, seq uint32) (command.Execution, error)
 	Open(device int64) ([]command.Execution, error)                // not ended, oldest first

@@ -90,8 +90,8 @@ func (c *conn) executions(ctx context.Context, rest string, args ...driver.Value
 // tally counts the executions of the command in row n.
 func (c *conn) tally(ctx context.Context, n int64) (t command.Tally, err error) {
 	// A command on one device is its own execution; a head has state 0.
-	const q = `SELECT state, effect, settled, count(*) FROM command WHERE head = ?1 GROUP BY state, effect, settled
-	UNION ALL SELECT state, effect, settled, 1 FROM command WHERE n = ?1 AND device IS NOT NULL`
+	const q = `SELECT state, effect, settled, count(*) FROM command WHERE head = +?1 GROUP BY state, effect, settled
+	UNION ALL SELECT state, effect, settled, 1 FROM command WHERE n = +?1 AND device IS NOT NULL`
 	err = c.each(ctx, q, func(r row) error {
 		if s := r.int(0); s < 0 || s >= int64(len(t.Count)) || r.int(1) < 0 || r.int(1) >= int64(len(t.Effects)) {
 			return fmt.Errorf("an execution of command %d is in state %d, effect %d", n, s, r.int(1))
@@ -99,6 +99,9 @@ func (c *conn) tally(ctx context.Context, n int64) (t command.Tally, err error) 
 		t.AddN(command.State(r.int(0)), command.Effect(r.int(1)), r.int(2) != 0, int(r.int(3)))
 		return nil
 	}, n)
+	if err == nil {
+		t.Pending, err = c.pending(ctx, n)
+	}
 	return t, err
 }
 

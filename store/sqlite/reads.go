@@ -48,7 +48,7 @@ func (s *Store) snapshot(ctx context.Context, f func(*conn) error) error {
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) (due []ledger.Due, next time.Time, err error) {
 	at := now.UnixMilli()
 	err = s.snapshot(ctx, func(c *conn) error {
-		err := c.each(ctx, `SELECT n, device FROM command WHERE deadline <= ? ORDER BY deadline, n LIMIT ?`, func(r row) error {
+		err := c.each(ctx, `SELECT n, device FROM command WHERE deadline <= ? ORDER BY deadline, n LIMIT +?`, func(r row) error {
 			due = append(due, ledger.Due{N: r.int(0), Device: r.int(1)})
 			return nil
 		}, at, int64(limit))
@@ -68,7 +68,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) (due []ledger
 // ascending.
 func (s *Store) Busy(ctx context.Context, after int64, limit int) (handles []int64, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		return c.each(ctx, `SELECT DISTINCT device FROM command WHERE device > ? AND state < 8 ORDER BY device LIMIT ?`, func(r row) error {
+		return c.each(ctx, `SELECT DISTINCT device FROM command WHERE device > ? AND state < 8 ORDER BY device LIMIT +?`, func(r row) error {
 			handles = append(handles, r.int(0))
 			return nil
 		}, after, int64(limit))
@@ -87,7 +87,7 @@ func (s *Store) Health(ctx context.Context) error {
 // command finds a command by its id, and its execution if it is on one
 // device.
 func (c *conn) command(ctx context.Context, id command.ID) (found *command.Command, only *command.Execution, err error) {
-	err = c.each(ctx, viewSelect+`WHERE h.id = ?`, func(r row) error {
+	err = c.each(ctx, viewSelect+`WHERE h.id = +?`, func(r row) error {
 		v, err := readView(r)
 		found, only = v.Command, v.Only
 		return err
@@ -140,7 +140,9 @@ func (c *conn) count(ctx context.Context, v *command.View) (err error) {
 		v.Tally.Add(*v.Only)
 		return nil
 	}
-	v.Tally, err = c.tally(ctx, v.Command.N)
+	if v.Tally, err = c.tally(ctx, v.Command.N); err == nil {
+		v.Refused, err = c.refused(ctx, v.Command.N)
+	}
 	return err
 }
 
@@ -153,7 +155,7 @@ func (s *Store) Execution(ctx context.Context, id command.ID, device string) (x 
 			return err
 		}
 		if only == nil {
-			xs, err := c.executions(ctx, `WHERE x.head = ? AND d.name = ?`, found.N, device)
+			xs, err := c.executions(ctx, `WHERE x.head = +? AND d.name = +?`, found.N, device)
 			if err != nil {
 				return err
 			}
@@ -173,7 +175,7 @@ func (s *Store) Execution(ctx context.Context, id command.ID, device string) (x 
 
 // reports are what the device said about x: what was replaced, and the last.
 func (c *conn) reports(ctx context.Context, x command.Execution) (said []command.PastReport, err error) {
-	err = c.each(ctx, `SELECT at, body FROM report WHERE execution = ? ORDER BY k`, func(r row) error {
+	err = c.each(ctx, `SELECT at, body FROM report WHERE execution = +? ORDER BY k`, func(r row) error {
 		report, err := unpackReport(r.bytes(1))
 		said = append(said, command.PastReport{At: fromMillis(r.int(0)), Report: report})
 		return err
@@ -188,7 +190,7 @@ func (c *conn) reports(ctx context.Context, x command.Execution) (said []command
 // were made, only those after row after, and only those in a state if one is
 // named.
 func (s *Store) Executions(ctx context.Context, id command.ID, state string, after int64, limit int) (xs []command.Execution, more bool, err error) {
-	const where = `WHERE (x.head = ?1 OR x.n = ?1) AND x.n > ?2 AND (?3 = 0 OR x.state = ?3) ORDER BY x.n LIMIT ?4`
+	const where = `WHERE (x.head = +?1 OR x.n = +?1) AND x.n > ?2 AND (?3 = 0 OR x.state = +?3) ORDER BY x.n LIMIT +?4`
 	var in command.State
 	if state != "" {
 		if in, err = command.ParseState(state); err != nil {
@@ -221,7 +223,7 @@ func page(limit, most int) int {
 // Device is the device of that name. A removed one is none.
 func (s *Store) Device(ctx context.Context, name string) (v device.View, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		views, err := c.devices(ctx, `WHERE name = ? AND removed_at IS NULL`, name)
+		views, err := c.devices(ctx, `WHERE name = +? AND removed_at IS NULL`, name)
 		if err == nil && len(views) == 0 {
 			return command.Errorf(command.CodeNotFound, "no device is called %q", name)
 		}
@@ -239,7 +241,7 @@ func (s *Store) Devices(ctx context.Context, f device.Filter) (views []device.Vi
 	where, args := `WHERE removed_at IS NULL AND name > ?`, []driver.Value{f.After}
 	where, args = withLabels(where, args, "labels", "$", f.Label)
 	err = s.read(ctx, func(c *conn) error {
-		views, err = c.devices(ctx, where+` ORDER BY name LIMIT ?`, append(args, int64(limit)+1)...)
+		views, err = c.devices(ctx, where+` ORDER BY name LIMIT +?`, append(args, int64(limit)+1)...)
 		return err
 	})
 	if len(views) > limit {
@@ -261,7 +263,7 @@ func (c *conn) devices(ctx context.Context, rest string, args ...driver.Value) (
 // withLabels adds to a condition that column holds all of labels below path.
 func withLabels(where string, args []driver.Value, column, path string, labels map[string]string) (string, []driver.Value) {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		where += ` AND EXISTS (SELECT 1 FROM json_each(` + column + `, '` + path + `') WHERE key = ? AND value = ?)`
+		where += ` AND EXISTS (SELECT 1 FROM json_each(` + column + `, '` + path + `') WHERE key = +? AND value = +?)`
 		args = append(args, key, labels[key])
 	}
 	return where, args

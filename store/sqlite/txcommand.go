@@ -96,7 +96,7 @@ func (t *tx) kind(c *command.Command) (int64, error) {
 		return n, nil
 	}
 	terms := appendTerms(nil, &k)
-	n, err := t.intern(`SELECT n FROM kind WHERE type = ? AND type_version = ? AND terms = ?`,
+	n, err := t.intern(`SELECT n FROM kind WHERE type = +? AND type_version = +? AND terms = +?`,
 		`INSERT INTO kind (type, type_version, terms) VALUES (?, ?, ?)`, k.Type, int64(k.TypeVersion), terms)
 	if err != nil {
 		return 0, fmt.Errorf("kind: %w", err)
@@ -116,7 +116,7 @@ func (t *tx) who(name string) (driver.Value, error) {
 	if n, ok := t.w.whos[name]; ok {
 		return n, nil
 	}
-	n, err := t.intern(`SELECT n FROM who WHERE name = ?`, `INSERT INTO who (name) VALUES (?)`, name)
+	n, err := t.intern(`SELECT n FROM who WHERE name = +?`, `INSERT INTO who (name) VALUES (?)`, name)
 	if err != nil {
 		return nil, fmt.Errorf("who: %w", err)
 	}
@@ -146,11 +146,11 @@ func (t *tx) Command(id command.ID) (*command.Command, error) {
 }
 
 func (t *tx) Execution(n int64) (command.Execution, error) {
-	return t.execution(`WHERE x.n = ?`, n)
+	return t.execution(`WHERE x.n = +?`, n)
 }
 
 func (t *tx) ExecutionBySeq(device int64, seq uint32) (command.Execution, error) {
-	return t.execution(`WHERE x.device = ? AND x.seq = ?`, device, int64(seq))
+	return t.execution(`WHERE x.device = +? AND x.seq = +?`, device, int64(seq))
 }
 
 func (t *tx) execution(where string, args ...driver.Value) (command.Execution, error) {
@@ -165,13 +165,15 @@ func (t *tx) execution(where string, args ...driver.Value) (command.Execution, e
 }
 
 func (t *tx) Open(device int64) ([]command.Execution, error) {
-	xs, err := t.w.conn.executions(context.Background(), `WHERE x.device = ? AND x.state < 8 ORDER BY x.n`, device)
+	xs, err := t.w.conn.executions(context.Background(), `WHERE x.device = +? AND x.state < 8 ORDER BY x.n`, device)
 	return xs, t.failed(err)
 }
 
 func (t *tx) OpenOf(commandN int64, limit int) ([]command.Execution, error) {
 	xs, err := t.w.conn.executions(context.Background(),
-		`WHERE (x.head = ?1 OR x.n = ?1) AND x.state BETWEEN 1 AND 7 ORDER BY x.n LIMIT ?2`, commandN, int64(limit))
+		`WHERE x.n IN (
+			SELECT n FROM command WHERE head = +?1 AND state BETWEEN 1 AND 7
+			UNION ALL SELECT n FROM command WHERE n = +?1 AND state BETWEEN 1 AND 7 LIMIT +?2)`, commandN, int64(limit))
 	return xs, t.failed(err)
 }
 
@@ -183,7 +185,7 @@ func (t *tx) Tally(commandN int64) (command.Tally, error) {
 func (t *tx) Save(x *command.Execution) error {
 	values := append(progressValues(x), x.N, x.Version)
 	changed, _, err := t.write(`UPDATE command SET (version, `+progressColumns+`) = (version + 1, ?, ?, ?, ?, ?, ?, ?)
-		WHERE n = ? AND version = ? AND device IS NOT NULL`, values...)
+		WHERE n = +? AND version = +? AND device IS NOT NULL`, values...)
 	if isDuplicate(err) {
 		return command.Errorf(command.CodeConflict, "number %d of device %q is taken", x.Seq, x.Name)
 	}

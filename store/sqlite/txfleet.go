@@ -1,0 +1,146 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+)
+
+func (t *tx) CommandN(n int64) (c *command.Command, err error) {
+	err = t.w.conn.each(context.Background(), viewSelect+`WHERE h.n = ? AND h.id IS NOT NULL`, func(r row) error {
+		v, err := readView(r)
+		c = v.Command
+		return err
+	}, n)
+	if err == nil && c == nil {
+		return nil, command.Errorf(command.CodeNotFound, "no command in row %d", n)
+	}
+	return c, t.failed(err)
+}
+
+func (t *tx) AddExecutions(c *command.Command, xs []command.Execution) error {
+	for i := range xs {
+		xs[i].Command = c
+		if _, err := t.addRow(&xs[i], c.N, noIntent); err != nil {
+			return fmt.Errorf("add command %s on device %d: %w", c.ID, xs[i].Device, err)
+		}
+	}
+	return nil
+}
+
+func (t *tx) AddPending(commandN int64, groups [][]int64) error {
+	for k, group := range groups {
+		if _, _, err := t.write(`INSERT INTO pending (command, k, handles) VALUES (?, ?, ?)`, commandN, int64(k), packHandles(group)); err != nil {
+			return fmt.Errorf("add what is pending of command row %d: %w", commandN, err)
+		}
+	}
+	return nil
+}
+
+func (t *tx) TakePending(commandN int64) ([]int64, error) {
+	r, err := t.w.conn.one(context.Background(), `SELECT k, handles FROM pending WHERE command = ? ORDER BY k LIMIT 1`, commandN)
+	if err != nil || r == nil {
+		return nil, t.failed(err)
+	}
+	k := r.int(0)
+	group, err := unpackHandles(r.bytes(1))
+	if err != nil {
+		return nil, fmt.Errorf("pending group %d of command row %d: %w", k, commandN, err)
+	}
+	if _, _, err := t.write(`DELETE FROM pending WHERE command = ? AND k = ?`, commandN, k); err != nil {
+		return nil, fmt.Errorf("take what is pending of command row %d: %w", commandN, err)
+	}
+	return group, nil
+}
+
+func (t *tx) AddRefused(commandN, device int64, code command.Code) error {
+	_, _, err := t.write(`INSERT INTO refused (command, device, code) VALUES (?, ?, ?)`, commandN, device, string(code))
+	if err != nil {
+		return fmt.Errorf("note that device %d was refused: %w", device, err)
+	}
+	return nil
+}
+
+// Pending lists the rows of commands that are not written out whole.
+func (s *Store) Pending(ctx context.Context, limit int) (rows []int64, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.each(ctx, `SELECT DISTINCT command FROM pending ORDER BY command LIMIT ?`, func(r row) error {
+			rows = append(rows, r.int(0))
+			return nil
+		}, int64(limit))
+	})
+	return rows, err
+}
+
+// pending is how many devices of the command in row n wait to be written out.
+func (c *conn) pending(ctx context.Context, n int64) (count int, err error) {
+	err = c.each(ctx, `SELECT handles FROM pending WHERE command = ?`, func(r row) error {
+		group, err := unpackHandles(r.bytes(0))
+		count += len(group)
+		return err
+	}, n)
+	return count, err
+}
+
+// refused lists the devices that had no room for the command in row n.
+func (c *conn) refused(ctx context.Context, n int64) (refused []command.Refusal, err error) {
+	err = c.each(ctx, `SELECT d.name, f.code FROM refused f JOIN device d ON d.handle = f.device WHERE f.command = ? ORDER BY d.name`, func(r row) error {
+		refused = append(refused, command.Refusal{Device: r.text(0), Code: command.Code(r.text(1))})
+		return nil
+	}, n)
+	return refused, err
+}
+
+// packHandles writes handles as differences: those of a fleet that registered
+// one after the other take a byte each.
+func packHandles(handles []int64) []byte {
+	b := make([]byte, 0, 2*len(handles))
+	before := int64(0)
+	for _, h := range handles {
+		b = binary.AppendVarint(b, h-before)
+		before = h
+	}
+	return b
+}
+
+func unpackHandles(b []byte) (handles []int64, err error) {
+	at := int64(0)
+	for len(b) > 0 {
+		d, n := binary.Varint(b)
+		if n <= 0 {
+			return nil, errPacked
+		}
+		at += d
+		handles, b = append(handles, at), b[n:]
+	}
+	return handles, nil
+}
+
+func (t *tx) Answer(key [32]byte) (a ledger.Answer, err error) {
+	r, err := t.w.conn.one(context.Background(), `SELECT request, at, body FROM answer WHERE key = ?`, key[:])
+	if err != nil {
+		return a, t.failed(err)
+	}
+	if r == nil {
+		return a, command.Errorf(command.CodeNotFound, "no answer was given under that key")
+	}
+	copy(a.Request[:], r.bytes(0))
+	a.At = time.UnixMilli(r.int(1))
+	a.Body = append([]byte(nil), r.bytes(2)...)
+	return a, nil
+}
+
+func (t *tx) KeepAnswer(key [32]byte, a ledger.Answer) error {
+	_, _, err := t.write(`INSERT INTO answer (key, request, at, body) VALUES (?, ?, ?, ?)`, key[:], a.Request[:], a.At.UnixMilli(), a.Body)
+	if isDuplicate(err) {
+		return command.Errorf(command.CodeConflict, "an answer was given under that key")
+	}
+	if err != nil {
+		return fmt.Errorf("keep an answer: %w", err)
+	}
+	return nil
+}
