@@ -167,9 +167,18 @@ func checkHeads(ctx context.Context, c *conn, report *Report) error {
 			report.fault("%v", err)
 			return nil
 		}
-		n, err := c.one(ctx, `SELECT count(*) FROM command WHERE head = ?`, v.Command.N)
-		if err == nil && n.int(0) != int64(v.Command.Devices) {
-			report.fault("command %d is for %d devices and has %d executions", v.Command.N, v.Command.Devices, n.int(0))
+		n := v.Command.N
+		rows, err := c.one(ctx, `SELECT count(*) FROM command WHERE head = +?`, n) // not by the index that a tally takes
+		if err != nil {
+			return err
+		}
+		pending, err := c.pending(ctx, n)
+		if err != nil {
+			return err
+		}
+		refused, err := c.refused(ctx, n)
+		if got := int(rows.int(0)) + pending + len(refused); got != v.Command.Devices {
+			report.fault("command %d is for %d devices; %d have an execution, are pending or were refused", n, v.Command.Devices, got)
 		}
 		return err
 	})
