@@ -105,14 +105,14 @@ type listing struct {
 // them does not exist, and so no event can be about it.
 func (l *listing) resolve(ctx context.Context) (known bool, err error) {
 	if l.f.Device != "" {
-		r, err := l.c.one(ctx, `SELECT handle FROM device WHERE name = ?`, l.f.Device)
+		r, err := l.c.one(ctx, `SELECT handle FROM device WHERE name = +?`, l.f.Device)
 		if err != nil || r == nil {
 			return false, err
 		}
 		l.device = r.int(0)
 	}
 	if l.f.Command != (command.ID{}) {
-		r, err := l.c.one(ctx, `SELECT n FROM command WHERE id = ?`, l.f.Command[:])
+		r, err := l.c.one(ctx, `SELECT n FROM command WHERE id = +?`, l.f.Command[:])
 		if err != nil || r == nil {
 			return false, err
 		}
@@ -124,7 +124,7 @@ func (l *listing) resolve(ctx context.Context) (known bool, err error) {
 // scan collects what the filter picks from the rows that hold events after n.
 func (l *listing) scan(ctx context.Context, n int64) error {
 	const q = `SELECT ` + logColumns + ` FROM log
-		WHERE n >= coalesce((SELECT n FROM log WHERE n <= ? ORDER BY n DESC LIMIT 1), 0) ORDER BY n LIMIT ?`
+		WHERE n >= coalesce((SELECT n FROM log WHERE n <= ? ORDER BY n DESC LIMIT 1), 0) ORDER BY n LIMIT +?`
 	rows := eventScanMax
 	if l.command == 0 && l.device == 0 && len(l.f.Types) == 0 {
 		rows = min(rows, l.limit+1)
@@ -167,7 +167,7 @@ func (l *listing) name(ctx context.Context) error {
 	for i := range l.events {
 		e := &l.events[i]
 		if _, ok := ids[e.CommandN]; !ok && e.CommandN != 0 {
-			r, err := l.c.one(ctx, `SELECT id FROM command WHERE n = (SELECT coalesce(head, n) FROM command WHERE n = ?)`, e.CommandN)
+			r, err := l.c.one(ctx, `SELECT id FROM command WHERE n = (SELECT coalesce(head, n) FROM command WHERE n = +?)`, e.CommandN)
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func (l *listing) name(ctx context.Context) error {
 			ids[e.CommandN] = id
 		}
 		if _, ok := names[e.Device]; !ok && e.Device != 0 {
-			r, err := l.c.one(ctx, `SELECT name FROM device WHERE handle = ?`, e.Device)
+			r, err := l.c.one(ctx, `SELECT name FROM device WHERE handle = +?`, e.Device)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,11 @@
 package sqlite
 
-import "behest/command/ledger"
+import (
+	"context"
+	"reflect"
+
+	"behest/command/ledger"
+)
 
 // The steps of a commit that a test can make fail.
 type Step = step
@@ -25,3 +30,29 @@ var Migrations = migrations
 
 // Exec runs SQL on the writer's connection, inside a commit.
 func Exec(t ledger.Tx, q string) error { return t.(*tx).w.exec(q) }
+
+// Reprepared is how often each statement of the writer and of one reader was
+// prepared again. It waits for nobody: the store must be idle.
+func Reprepared(s *Store) map[string]int {
+	again := make(map[string]int)
+	r := <-s.readers
+	defer func() { s.readers <- r }()
+	for _, c := range []*conn{s.w.conn, r} {
+		for text, stmt := range c.stmts {
+			// The driver keeps the count, and does not tell.
+			again[text] += int(reflect.ValueOf(stmt.s).Elem().FieldByName("repreps").Int())
+		}
+	}
+	return again
+}
+
+// Plan is how SQLite answers a query.
+func Plan(s *Store, text string) (lines []string, err error) {
+	r := <-s.readers
+	defer func() { s.readers <- r }()
+	err = r.each(context.Background(), "EXPLAIN QUERY PLAN "+text, func(r row) error {
+		lines = append(lines, r.text(3))
+		return nil
+	})
+	return lines, err
+}

@@ -59,13 +59,13 @@ func newHistory(f command.Filter) history {
 		q.args = append(q.args, args...)
 	}
 	if f.Device != "" {
-		and(`h.n IN (SELECT coalesce(x.head, x.n) FROM command x WHERE x.device = (SELECT handle FROM device WHERE name = ?))`, f.Device)
+		and(`h.n IN (SELECT coalesce(x.head, x.n) FROM command x WHERE x.device = (SELECT handle FROM device WHERE name = +?))`, f.Device)
 	}
 	if f.Type != "" {
-		and(`h.kind IN (SELECT n FROM kind WHERE type = ?)`, f.Type)
+		and(`h.kind IN (SELECT n FROM kind WHERE type = +?)`, f.Type)
 	}
 	if f.RequestedBy != "" {
-		and(`h.who = (SELECT n FROM who WHERE name = ?)`, f.RequestedBy)
+		and(`h.who = (SELECT n FROM who WHERE name = +?)`, f.RequestedBy)
 	}
 	if !f.CreatedAfter.IsZero() {
 		and(`h.created_at > ?`, f.CreatedAfter.UnixMilli())
@@ -75,13 +75,13 @@ func newHistory(f command.Filter) history {
 	}
 	if f.State != "" {
 		state, _ := command.ParseState(f.State) // else only a command on many can match
-		and(`(h.device IS NULL OR h.state = ?)`, int64(state))
+		and(`(h.device IS NULL OR h.state = +?)`, int64(state))
 	}
 	if f.Outcome != command.Open {
 		and(`(h.device IS NULL OR h.state >= 8)`)
 	}
 	q.text, q.args = withLabels(q.text, q.args, "h.extra", "$.labels", f.Label)
-	q.text += ` ORDER BY h.n DESC LIMIT ?`
+	q.text += ` ORDER BY h.n DESC LIMIT +?`
 	return q
 }
 

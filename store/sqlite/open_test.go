@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,29 @@ func alter(t *testing.T, path, q string) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatalf("%s: %v", q, err)
 	}
+}
+
+// query reads the first column of what q finds in the file.
+func query(t testing.TB, path, q string, args ...any) (column []string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(q, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", q, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			t.Fatal(err)
+		}
+		column = append(column, v)
+	}
+	return column
 }
 
 // TestWhatCannotBeOpenedSaysWhy wants one line for a person.
@@ -176,7 +200,7 @@ func TestMigrationsAreNumberedWithoutAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, f := range files {
-		if want := []string{"0001_"}[i]; !strings.HasPrefix(f.Name(), want) {
+		if want := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(f.Name(), want) {
 			t.Errorf("%s: want %s first", f.Name(), want)
 		}
 	}

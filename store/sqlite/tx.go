@@ -85,11 +85,11 @@ func (t *tx) Log(e command.Event) error {
 }
 
 func (t *tx) Device(handle int64) (device.Device, error) {
-	return t.device(`WHERE handle = ?`, handle)
+	return t.device(`WHERE handle = +?`, handle)
 }
 
 func (t *tx) DeviceNamed(name string) (device.Device, error) {
-	return t.device(`WHERE name = ?`, name)
+	return t.device(`WHERE name = +?`, name)
 }
 
 func (t *tx) device(where string, key driver.Value) (d device.Device, err error) {
@@ -126,7 +126,7 @@ func (t *tx) AddDevice(d *device.Device) error {
 }
 
 // saveDevice leaves the name alone: a device keeps it for ever.
-var saveDevice = `UPDATE device SET (` + deviceColumns + `) = (name, version + 1` + repeat(", ?", deviceColumnCount-2) + `) WHERE handle = ? AND version = ?`
+var saveDevice = `UPDATE device SET (` + deviceColumns + `) = (name, version + 1` + repeat(", ?", deviceColumnCount-2) + `) WHERE handle = +? AND version = +?`
 
 func (t *tx) SaveDevice(d *device.Device) error {
 	values, err := deviceValues(d)
@@ -153,7 +153,7 @@ func repeat(s string, n int) (all string) {
 
 func (t *tx) AddReport(n int64, r command.PastReport) error {
 	_, _, err := t.write(`INSERT INTO report (execution, k, at, body)
-		SELECT ?1, coalesce(max(k), 0) + 1, ?2, ?3 FROM report WHERE execution = ?1`,
+		SELECT ?1, coalesce(max(k), 0) + 1, ?2, ?3 FROM report WHERE execution = +?1`,
 		n, r.At.UnixMilli(), appendReport(nil, &r.Report))
 	if err != nil {
 		return fmt.Errorf("add a report of execution %d: %w", n, err)

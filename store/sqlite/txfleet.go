@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"behest/command"
 	"behest/command/ledger"
 )
 
 func (t *tx) CommandN(n int64) (c *command.Command, err error) {
-	err = t.w.conn.each(context.Background(), viewSelect+`WHERE h.n = ? AND h.id IS NOT NULL`, func(r row) error {
+	err = t.w.conn.each(context.Background(), viewSelect+`WHERE h.n = +? AND h.id IS NOT NULL`, func(r row) error {
 		v, err := readView(r)
 		c = v.Command
 		return err
@@ -42,7 +41,7 @@ func (t *tx) AddPending(commandN int64, groups [][]int64) error {
 }
 
 func (t *tx) TakePending(commandN int64) ([]int64, error) {
-	r, err := t.w.conn.one(context.Background(), `SELECT k, handles FROM pending WHERE command = ? ORDER BY k LIMIT 1`, commandN)
+	r, err := t.w.conn.one(context.Background(), `SELECT k, handles FROM pending WHERE command = +? ORDER BY k LIMIT 1`, commandN)
 	if err != nil || r == nil {
 		return nil, t.failed(err)
 	}
@@ -51,7 +50,7 @@ func (t *tx) TakePending(commandN int64) ([]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pending group %d of command row %d: %w", k, commandN, err)
 	}
-	if _, _, err := t.write(`DELETE FROM pending WHERE command = ? AND k = ?`, commandN, k); err != nil {
+	if _, _, err := t.write(`DELETE FROM pending WHERE command = +? AND k = +?`, commandN, k); err != nil {
 		return nil, fmt.Errorf("take what is pending of command row %d: %w", commandN, err)
 	}
 	return group, nil
@@ -68,7 +67,7 @@ func (t *tx) AddRefused(commandN, device int64, code command.Code) error {
 // Pending lists the rows of commands that are not written out whole.
 func (s *Store) Pending(ctx context.Context, limit int) (rows []int64, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		return c.each(ctx, `SELECT DISTINCT command FROM pending ORDER BY command LIMIT ?`, func(r row) error {
+		return c.each(ctx, `SELECT DISTINCT command FROM pending ORDER BY command LIMIT +?`, func(r row) error {
 			rows = append(rows, r.int(0))
 			return nil
 		}, int64(limit))
@@ -78,7 +77,7 @@ func (s *Store) Pending(ctx context.Context, limit int) (rows []int64, err error
 
 // pending is how many devices of the command in row n wait to be written out.
 func (c *conn) pending(ctx context.Context, n int64) (count int, err error) {
-	err = c.each(ctx, `SELECT handles FROM pending WHERE command = ?`, func(r row) error {
+	err = c.each(ctx, `SELECT handles FROM pending WHERE command = +?`, func(r row) error {
 		group, err := unpackHandles(r.bytes(0))
 		count += len(group)
 		return err
@@ -88,7 +87,7 @@ func (c *conn) pending(ctx context.Context, n int64) (count int, err error) {
 
 // refused lists the devices that had no room for the command in row n.
 func (c *conn) refused(ctx context.Context, n int64) (refused []command.Refusal, err error) {
-	err = c.each(ctx, `SELECT d.name, f.code FROM refused f JOIN device d ON d.handle = f.device WHERE f.command = ? ORDER BY d.name`, func(r row) error {
+	err = c.each(ctx, `SELECT d.name, f.code FROM refused f JOIN device d ON d.handle = f.device WHERE f.command = +? ORDER BY d.name`, func(r row) error {
 		refused = append(refused, command.Refusal{Device: r.text(0), Code: command.Code(r.text(1))})
 		return nil
 	}, n)
@@ -121,7 +120,7 @@ func unpackHandles(b []byte) (handles []int64, err error) {
 }
 
 func (t *tx) Answer(key [32]byte) (a ledger.Answer, err error) {
-	r, err := t.w.conn.one(context.Background(), `SELECT request, at, body FROM answer WHERE key = ?`, key[:])
+	r, err := t.w.conn.one(context.Background(), `SELECT request, at, body FROM answer WHERE key = +?`, key[:])
 	if err != nil {
 		return a, t.failed(err)
 	}
@@ -129,7 +128,7 @@ func (t *tx) Answer(key [32]byte) (a ledger.Answer, err error) {
 		return a, command.Errorf(command.CodeNotFound, "no answer was given under that key")
 	}
 	copy(a.Request[:], r.bytes(0))
-	a.At = time.UnixMilli(r.int(1))
+	a.At = fromMillis(r.int(1))
 	a.Body = append([]byte(nil), r.bytes(2)...)
 	return a, nil
 }

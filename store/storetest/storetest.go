@@ -49,6 +49,8 @@ func Exercise(t *testing.T, e Engine) {
 		{"Devices", testDevices},
 		{"Commands", testCommands},
 		{"Saves", testSaves},
+		{"Fleets", testFleets},
+		{"Answers", testAnswers},
 		{"Members", testMembers},
 		{"Shutdown", testShutdown},
 		{"Clocks", testClocks},

@@ -1,0 +1,132 @@
+package sqlite_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+	"behest/device"
+	"behest/store/sqlite"
+)
+
+// askAll asks a store everything that it can be asked, some of it often.
+func askAll(t *testing.T, s *sqlite.Store, l load) {
+	t.Helper()
+	ctx := context.Background()
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 6 {
+		try(l.round(n, n%3))
+	}
+	many := l.command(9, "device-0", "device-1")
+	try(s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		if err := tx.AddCommand(many, nil); err != nil {
+			return err
+		}
+		return tx.AddPending(many.N, [][]int64{{1}, {2}})
+	}))
+	views, _, err := s.Commands(ctx, command.Filter{})
+	try(err)
+	for range 5 {
+		_, err = s.Command(ctx, many.ID)
+		try(err)
+		_, _, err = s.Execution(ctx, many.ID, "device-0")
+		if command.CodeOf(err) != command.CodeNotFound {
+			try(err)
+		}
+		_, err = s.Pending(ctx, 10)
+		try(err)
+		try(s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+			if _, err := tx.Answer([32]byte{}); command.CodeOf(err) != command.CodeNotFound {
+				return err
+			}
+			_, err := tx.CommandN(many.N)
+			return err
+		}))
+		for _, v := range views {
+			if v.Only == nil {
+				continue
+			}
+			_, err = s.Command(ctx, v.Command.ID)
+			try(err)
+			_, _, err = s.Execution(ctx, v.Command.ID, v.Only.Name)
+			try(err)
+			_, _, err = s.Executions(ctx, v.Command.ID, "", v.Only.N-1, 10)
+			try(err)
+			_, err = s.Device(ctx, v.Only.Name)
+			try(err)
+			try(s.Update(ctx, ledger.Reports, func(tx ledger.Tx) error {
+				if _, err := tx.Command(v.Command.ID); err != nil {
+					return err
+				}
+				if _, err := tx.OpenOf(v.Command.N, 10); err != nil {
+					return err
+				}
+				if err := tx.AddReport(v.Only.N, command.PastReport{At: time.UnixMilli(5)}); err != nil {
+					return err
+				}
+				_, err := tx.Tally(v.Command.N)
+				return err
+			}))
+			_, _, err = s.Events(ctx, sqlite.Position{}, sqlite.EventFilter{Command: v.Command.ID, Device: v.Only.Name}, 10)
+			try(err)
+		}
+		_, _, err = s.Commands(ctx, command.Filter{Device: "device-1", Type: "pump.start", RequestedBy: "ann@example.org", Outcome: command.AllSucceeded, State: "succeeded"})
+		try(err)
+		_, _, err = s.Due(ctx, time.Now(), 10)
+		try(err)
+		_, err = s.Busy(ctx, 0, 10)
+		try(err)
+		_, _, err = s.Devices(ctx, device.Filter{})
+		try(err)
+		try(s.Health(ctx))
+		_, err = s.End(ctx)
+		try(err)
+	}
+}
+
+// TestStatementsArePreparedOnce guards against a trap: SQLite prepares a join
+// again, which costs ten times its work, when it once looked at the value of
+// a parameter and the driver binds it anew. A plus before the parameter keeps
+// SQLite from looking.
+func TestStatementsArePreparedOnce(t *testing.T) {
+	s, l, _ := loaded(t, 3)
+	askAll(t, s, l)
+	all := sqlite.Reprepared(s)
+	for text, n := range all {
+		if n > 1 {
+			t.Errorf("prepared again %d times: %s", n, text)
+		}
+	}
+	t.Logf("%d statements", len(all))
+}
+
+// TestNoQueryReadsAWholeTable looks at the plan of every statement.
+func TestNoQueryReadsAWholeTable(t *testing.T) {
+	s, l, _ := loaded(t, 3)
+	askAll(t, s, l)
+	for text := range sqlite.Reprepared(s) {
+		if strings.HasPrefix(text, "PRAGMA") || !strings.Contains(text, " ") {
+			continue
+		}
+		plan, err := sqlite.Plan(s, text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		for _, line := range plan {
+			// Lists go along a key from where they begin, meta is four rows, and
+			// what is pending will not be for long.
+			if strings.HasPrefix(line, "SCAN") && !strings.HasPrefix(line, "SCAN meta") && !strings.HasPrefix(line, "SCAN pending") && !strings.Contains(line, "json_each") && !strings.Contains(line, "CONSTANT ROW") &&
+				!(strings.HasPrefix(line, "SCAN log") && strings.Contains(text, "ORDER BY n DESC LIMIT")) {
+				t.Errorf("%s: %s", line, text)
+			}
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"behest/command"
+	"behest/command/ledger"
+)
+
+// testFleets writes a command on many devices out in groups.
+func testFleets(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	names := make([]string, 7)
+	for i := range names {
+		names[i] = fmt.Sprint("p", i)
+	}
+	withDevices(r, names...)
+	c := aCommand(1, names...)
+	var handles []int64
+	r.do(func(tx ledger.Tx) error {
+		for _, name := range names {
+			d, err := tx.DeviceNamed(name)
+			if err != nil {
+				return err
+			}
+			handles = append(handles, d.Handle)
+		}
+		if err := tx.AddCommand(c, nil); err != nil {
+			return err
+		}
+		// Any order, and far apart.
+		return tx.AddPending(c.N, [][]int64{{handles[6], handles[0], handles[3]}, {handles[1], handles[2]}, {handles[5], handles[4]}})
+	})
+	r.restart()
+
+	want := command.View{Command: c, Tally: command.Tally{Pending: 7}}
+	diff(t, must(r.Command(ctx, c.ID))(t), want)
+	boom := errors.New("boom")
+	err := r.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		if _, err := tx.TakePending(c.N); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	var xs []command.Execution
+	for _, group := range [][]int64{{handles[6], handles[0], handles[3]}, {handles[1], handles[2]}, {handles[5], handles[4]}} {
+		r.do(func(tx ledger.Tx) error {
+			got, err := tx.TakePending(c.N)
+			diff(t, got, group)
+			if err != nil {
+				return err
+			}
+			byRow, err := tx.CommandN(c.N)
+			diff(t, byRow, c)
+			if err != nil {
+				return err
+			}
+			if err := tx.AddRefused(c.N, group[1], command.CodeDeviceFull); err != nil {
+				return err
+			}
+			add := []command.Execution{{Device: group[0], State: command.Queued, QueuedAt: at(2)}}
+			if err := tx.AddExecutions(c, add); err != nil {
+				return err
+			}
+			x, err := tx.Execution(add[0].N)
+			xs = append(xs, x)
+			want.Tally.Add(x)
+			want.Tally.Pending -= len(group)
+			return err
+		})
+	}
+	want.Refused = []command.Refusal{{Device: "p0", Code: command.CodeDeviceFull}, {Device: "p2", Code: command.CodeDeviceFull}, {Device: "p4", Code: command.CodeDeviceFull}}
+	diff(t, must(r.Command(ctx, c.ID))(t), want)
+	got, more, err := r.Executions(ctx, c.ID, "", 0, 10)
+	if more || err != nil {
+		t.Error(more, err)
+	}
+	diff(t, got, xs)
+	// One device of the group got an execution, one was refused; of the first
+	// group one is nowhere, which a sound store has not.
+	r.do(func(tx ledger.Tx) error {
+		if group, err := tx.TakePending(c.N); group != nil || err != nil {
+			t.Errorf("pending after the last: %v, %v", group, err)
+		}
+		return tx.AddRefused(c.N, handles[3], command.CodeDeviceFull)
+	})
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(xs[0].N); return err })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(999); return err })
+}
+
+func testAnswers(t *testing.T, e Engine) {
+	r := start(t, e)
+	key, other := [32]byte{1}, [32]byte{2}
+	a := ledger.Answer{Request: [32]byte{9}, At: at(1), Body: []byte(`{"id":"x"}`)}
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.Answer(key); return err })
+	r.do(func(tx ledger.Tx) error { return tx.KeepAnswer(key, a) })
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.KeepAnswer(key, a) })
+	r.restart()
+	r.do(func(tx ledger.Tx) error {
+		got, err := tx.Answer(key)
+		diff(t, got, a)
+		return err
+	})
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.Answer(other); return err })
+}
