@@ -52,6 +52,21 @@ func TestTally(t *testing.T) {
 	}
 }
 
+// A command over very many devices is written out bit by bit: what has ended
+// so far is not the end.
+func TestNothingHasEndedWhileDevicesArePending(t *testing.T) {
+	y := Tally{Pending: 1}
+	for _, x := range []Execution{{State: Succeeded, Effect: EffectApplied}, {State: TimedOut, Effect: EffectUnknown, Settled: true}} {
+		y.Add(x)
+		if y.Ended() || y.Settled() || y.Outcome() != Open || y.State() != "open" {
+			t.Errorf("ended %v, settled %v, outcome %q, state %s", y.Ended(), y.Settled(), y.Outcome(), y.State())
+		}
+	}
+	if y.Pending = 0; !y.Settled() || y.Outcome() != SomeUnknown || y.State() != "ended" {
+		t.Errorf("written out: settled %v, outcome %q, state %s", y.Settled(), y.Outcome(), y.State())
+	}
+}
+
 // Only some_unknown may still change, however the executions end.
 func TestOnlySomeUnknownMayStillChange(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
