@@ -394,6 +394,30 @@ func (e TargetsAll) Valid() bool {
 	}
 }
 
+// Batch defines model for Batch.
+type Batch struct {
+	// Commands What is asked, each like a command of its own.
+	Commands []Intent `json:"commands"`
+}
+
+// BatchResult defines model for BatchResult.
+type BatchResult struct {
+	// Index The command's place in the batch, from 0.
+	Index int `json:"index"`
+
+	// Command It was accepted.
+	Command *Command `json:"command,omitempty"`
+
+	// Problem It was refused. Pointers are into the batch.
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// BatchResults defines model for BatchResults.
+type BatchResults struct {
+	// Results One for each command, in their order.
+	Results []BatchResult `json:"results"`
+}
+
 // Cancel defines model for Cancel.
 type Cancel struct {
 	// Devices Only on these. Left out: on all.
@@ -566,6 +590,43 @@ type Effect string
 // `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
 // `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
 type ErrorCode string
+
+// Event defines model for Event.
+type Event struct {
+	// ID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.
+	ID EventID `json:"id"`
+
+	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
+	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
+	// device. New types may come: ignore what you do not know.
+	Type string `json:"type"`
+
+	// Time When it happened.
+	Time Moment `json:"time"`
+
+	// Actor The user who did it. Left out when it was the server or the device.
+	Actor string `json:"actor,omitempty"`
+
+	// Command The command that it is about.
+	Command CommandID `json:"command,omitempty"`
+
+	// Device The device that it is about.
+	Device DeviceName `json:"device,omitempty"`
+
+	// Data What belongs to the type. Members may be added.
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// EventID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.
+type EventID = string
+
+// EventPage defines model for EventPage.
+type EventPage struct {
+	Items []Event `json:"items"`
+
+	// NextAfter Everything up to here has been looked at. It is there on every page.
+	NextAfter EventID `json:"next_after"`
+}
 
 // Execution defines model for Execution.
 type Execution struct {
@@ -1024,6 +1085,22 @@ type GetCommandParams struct {
 	WaitSeconds *WaitSeconds `form:"wait_seconds,omitempty" json:"wait_seconds,omitempty"`
 }
 
+// ListCommandEventsParams defines parameters for ListCommandEvents.
+type ListCommandEventsParams struct {
+	// After Only events after this one: an event's id, or a page's `next_after`. Left out, a page begins with the oldest
+	// event, and a stream with the next one that happens.
+	After *EventID `form:"after,omitempty" json:"after,omitempty"`
+
+	// Type Only events of this type. Repeated: of any of them.
+	Type *[]string `form:"type,omitempty" json:"type,omitempty"`
+
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// LastEventID What a client of server-sent events sends when it comes back. It goes before `after`.
+	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListExecutionsParams defines parameters for ListExecutions.
 type ListExecutionsParams struct {
 	// State Only executions in this state.
@@ -1066,8 +1143,33 @@ type PutDeviceParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After Only events after this one: an event's id, or a page's `next_after`. Left out, a page begins with the oldest
+	// event, and a stream with the next one that happens.
+	After *EventID `form:"after,omitempty" json:"after,omitempty"`
+
+	// Type Only events of this type. Repeated: of any of them.
+	Type *[]string `form:"type,omitempty" json:"type,omitempty"`
+
+	// Device Only events about this device.
+	Device *DeviceName `form:"device,omitempty" json:"device,omitempty"`
+
+	// Command Only events about this command.
+	Command *CommandID `form:"command,omitempty" json:"command,omitempty"`
+
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// LastEventID What a client of server-sent events sends when it comes back. It goes before `after`.
+	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
+}
+
 // IssueCommandJSONRequestBody defines body for IssueCommand for application/json ContentType.
 type IssueCommandJSONRequestBody = Intent
+
+// IssueBatchJSONRequestBody defines body for IssueBatch for application/json ContentType.
+type IssueBatchJSONRequestBody = Batch
 
 // CancelCommandJSONRequestBody defines body for CancelCommand for application/json ContentType.
 type CancelCommandJSONRequestBody = Cancel
@@ -1080,9 +1182,15 @@ type PutDeviceJSONRequestBody = DeviceEdit
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetDocs This document, for people
+	// (GET /docs)
+	GetDocs(ctx echo.Context) error
 	// GetLive Whether the process answers at all
 	// (GET /livez)
 	GetLive(ctx echo.Context) error
+	// GetMetrics Metrics for Prometheus
+	// (GET /metrics)
+	GetMetrics(ctx echo.Context) error
 	// GetContract This document
 	// (GET /openapi.json)
 	GetContract(ctx echo.Context) error
@@ -1095,12 +1203,18 @@ type ServerInterface interface {
 	// IssueCommand Ask one or many devices to act
 	// (POST /v1/commands)
 	IssueCommand(ctx echo.Context, params IssueCommandParams) error
+	// IssueBatch Ask for up to 1,000 commands at once
+	// (POST /v1/commands/batch)
+	IssueBatch(ctx echo.Context) error
 	// GetCommand One command
 	// (GET /v1/commands/{id})
 	GetCommand(ctx echo.Context, id OfCommand, params GetCommandParams) error
 	// CancelCommand Stop a command, as far as that can still be done
 	// (POST /v1/commands/{id}/cancel)
 	CancelCommand(ctx echo.Context, id OfCommand) error
+	// ListCommandEvents What happened to one command, oldest first
+	// (GET /v1/commands/{id}/events)
+	ListCommandEvents(ctx echo.Context, id OfCommand, params ListCommandEventsParams) error
 	// ListExecutions A command's executions, in the order in which they were written out
 	// (GET /v1/commands/{id}/executions)
 	ListExecutions(ctx echo.Context, id OfCommand, params ListExecutionsParams) error
@@ -1125,6 +1239,9 @@ type ServerInterface interface {
 	// CancelDevice Empty a device's queue
 	// (POST /v1/devices/{device}/cancel)
 	CancelDevice(ctx echo.Context, device OfDevice) error
+	// ListEvents What happened, oldest first
+	// (GET /v1/events)
+	ListEvents(ctx echo.Context, params ListEventsParams) error
 	// GetMe Whose token this is, and what it may do
 	// (GET /v1/me)
 	GetMe(ctx echo.Context) error
@@ -1135,12 +1252,30 @@ type ServerInterfaceWrapper struct {
 	Handler ServerInterface
 }
 
+// GetDocs converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDocs(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDocs(ctx)
+	return err
+}
+
 // GetLive converts echo context to params.
 func (w *ServerInterfaceWrapper) GetLive(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetLive(ctx)
+	return err
+}
+
+// GetMetrics converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMetrics(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMetrics(ctx)
 	return err
 }
 
@@ -1261,6 +1396,15 @@ func (w *ServerInterfaceWrapper) IssueCommand(ctx echo.Context) error {
 	return err
 }
 
+// IssueBatch converts echo context to params.
+func (w *ServerInterfaceWrapper) IssueBatch(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.IssueBatch(ctx)
+	return err
+}
+
 // GetCommand converts echo context to params.
 func (w *ServerInterfaceWrapper) GetCommand(ctx echo.Context) error {
 	var err error
@@ -1299,6 +1443,62 @@ func (w *ServerInterfaceWrapper) CancelCommand(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CancelCommand(ctx, id)
+	return err
+}
+
+// ListCommandEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListCommandEvents(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OfCommand
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCommandEventsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID EventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListCommandEvents(ctx, id, params)
 	return err
 }
 
@@ -1537,6 +1737,69 @@ func (w *ServerInterfaceWrapper) CancelDevice(ctx echo.Context) error {
 	return err
 }
 
+// ListEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEventsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "device" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "device", ctx.QueryParams(), &params.Device, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Optional query parameter "command" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "command", ctx.QueryParams(), &params.Command, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter command: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID EventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListEvents(ctx, params)
+	return err
+}
+
 // GetMe converts echo context to params.
 func (w *ServerInterfaceWrapper) GetMe(ctx echo.Context) error {
 	var err error
@@ -1595,10 +1858,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/v1/commands", wrapper.ListCommands, options.OperationMiddlewares["listCommands"]...)
 	router.POST(options.BaseURL+"/v1/commands", wrapper.IssueCommand, options.OperationMiddlewares["issueCommand"]...)
+	router.POST(options.BaseURL+"/v1/commands/batch", wrapper.IssueBatch, options.OperationMiddlewares["issueBatch"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id", wrapper.GetCommand, options.OperationMiddlewares["getCommand"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/executions", wrapper.ListExecutions, options.OperationMiddlewares["listExecutions"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/executions/:device", wrapper.GetExecution, options.OperationMiddlewares["getExecution"]...)
 	router.POST(options.BaseURL+"/v1/commands/:id/cancel", wrapper.CancelCommand, options.OperationMiddlewares["cancelCommand"]...)
+	router.GET(options.BaseURL+"/v1/commands/:id/events", wrapper.ListCommandEvents, options.OperationMiddlewares["listCommandEvents"]...)
+	router.GET(options.BaseURL+"/v1/events", wrapper.ListEvents, options.OperationMiddlewares["listEvents"]...)
 	router.GET(options.BaseURL+"/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.DELETE(options.BaseURL+"/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
 	router.GET(options.BaseURL+"/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
@@ -1609,10 +1875,56 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
 	router.GET(options.BaseURL+"/openapi.json", wrapper.GetContract, options.OperationMiddlewares["getContract"]...)
+	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)
+	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics, options.OperationMiddlewares["getMetrics"]...)
 
 }
 
 type RefusedApplicationProblemPlusJSONResponse Problem
+
+type GetDocsRequestObject struct {
+}
+
+type GetDocsResponseObject interface {
+	VisitGetDocsResponse(w http.ResponseWriter) error
+}
+
+type GetDocs200TextHTMLResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetDocs200TextHTMLResponse) VisitGetDocsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/html")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDocsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDocsdefaultApplicationProblemPlusJSONResponse) VisitGetDocsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type GetLiveRequestObject struct {
 }
@@ -1641,6 +1953,41 @@ type GetLivedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetLivedefaultApplicationProblemPlusJSONResponse) VisitGetLiveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetMetricsRequestObject struct {
+}
+
+type GetMetricsResponseObject interface {
+	VisitGetMetricsResponse(w http.ResponseWriter) error
+}
+
+type GetMetrics200TextResponse string
+
+func (response GetMetrics200TextResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type GetMetricsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1815,6 +2162,45 @@ func (response IssueCommanddefaultApplicationProblemPlusJSONResponse) VisitIssue
 	return err
 }
 
+type IssueBatchRequestObject struct {
+	Body *IssueBatchJSONRequestBody
+}
+
+type IssueBatchResponseObject interface {
+	VisitIssueBatchResponse(w http.ResponseWriter) error
+}
+
+type IssueBatch200JSONResponse BatchResults
+
+func (response IssueBatch200JSONResponse) VisitIssueBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type IssueBatchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response IssueBatchdefaultApplicationProblemPlusJSONResponse) VisitIssueBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetCommandRequestObject struct {
 	ID     OfCommand `json:"id"`
 	Params GetCommandParams
@@ -1884,6 +2270,89 @@ type CancelCommanddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CancelCommanddefaultApplicationProblemPlusJSONResponse) VisitCancelCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCommandEventsRequestObject struct {
+	ID     OfCommand `json:"id"`
+	Params ListCommandEventsParams
+}
+
+type ListCommandEventsResponseObject interface {
+	VisitListCommandEventsResponse(w http.ResponseWriter) error
+}
+
+type ListCommandEvents200JSONResponse EventPage
+
+func (response ListCommandEvents200JSONResponse) VisitListCommandEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCommandEvents200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListCommandEvents200TextEventStreamResponse) VisitListCommandEventsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ListCommandEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListCommandEventsdefaultApplicationProblemPlusJSONResponse) VisitListCommandEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2256,6 +2725,88 @@ func (response CancelDevicedefaultApplicationProblemPlusJSONResponse) VisitCance
 	return err
 }
 
+type ListEventsRequestObject struct {
+	Params ListEventsParams
+}
+
+type ListEventsResponseObject interface {
+	VisitListEventsResponse(w http.ResponseWriter) error
+}
+
+type ListEvents200JSONResponse EventPage
+
+func (response ListEvents200JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEvents200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListEvents200TextEventStreamResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ListEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListEventsdefaultApplicationProblemPlusJSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetMeRequestObject struct {
 }
 
@@ -2296,9 +2847,15 @@ func (response GetMedefaultApplicationProblemPlusJSONResponse) VisitGetMeRespons
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetDocs This document, for people
+	// (GET /docs)
+	GetDocs(ctx context.Context, request GetDocsRequestObject) (GetDocsResponseObject, error)
 	// GetLive Whether the process answers at all
 	// (GET /livez)
 	GetLive(ctx context.Context, request GetLiveRequestObject) (GetLiveResponseObject, error)
+	// GetMetrics Metrics for Prometheus
+	// (GET /metrics)
+	GetMetrics(ctx context.Context, request GetMetricsRequestObject) (GetMetricsResponseObject, error)
 	// GetContract This document
 	// (GET /openapi.json)
 	GetContract(ctx context.Context, request GetContractRequestObject) (GetContractResponseObject, error)
@@ -2311,12 +2868,18 @@ type StrictServerInterface interface {
 	// IssueCommand Ask one or many devices to act
 	// (POST /v1/commands)
 	IssueCommand(ctx context.Context, request IssueCommandRequestObject) (IssueCommandResponseObject, error)
+	// IssueBatch Ask for up to 1,000 commands at once
+	// (POST /v1/commands/batch)
+	IssueBatch(ctx context.Context, request IssueBatchRequestObject) (IssueBatchResponseObject, error)
 	// GetCommand One command
 	// (GET /v1/commands/{id})
 	GetCommand(ctx context.Context, request GetCommandRequestObject) (GetCommandResponseObject, error)
 	// CancelCommand Stop a command, as far as that can still be done
 	// (POST /v1/commands/{id}/cancel)
 	CancelCommand(ctx context.Context, request CancelCommandRequestObject) (CancelCommandResponseObject, error)
+	// ListCommandEvents What happened to one command, oldest first
+	// (GET /v1/commands/{id}/events)
+	ListCommandEvents(ctx context.Context, request ListCommandEventsRequestObject) (ListCommandEventsResponseObject, error)
 	// ListExecutions A command's executions, in the order in which they were written out
 	// (GET /v1/commands/{id}/executions)
 	ListExecutions(ctx context.Context, request ListExecutionsRequestObject) (ListExecutionsResponseObject, error)
@@ -2341,6 +2904,9 @@ type StrictServerInterface interface {
 	// CancelDevice Empty a device's queue
 	// (POST /v1/devices/{device}/cancel)
 	CancelDevice(ctx context.Context, request CancelDeviceRequestObject) (CancelDeviceResponseObject, error)
+	// ListEvents What happened, oldest first
+	// (GET /v1/events)
+	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
 	// GetMe Whose token this is, and what it may do
 	// (GET /v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -2356,6 +2922,29 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// GetDocs operation middleware
+func (sh *strictHandler) GetDocs(ctx echo.Context) error {
+	var request GetDocsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDocs(ctx.Request().Context(), request.(GetDocsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDocs")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDocsResponseObject); ok {
+		return validResponse.VisitGetDocsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // GetLive operation middleware
@@ -2375,6 +2964,29 @@ func (sh *strictHandler) GetLive(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetLiveResponseObject); ok {
 		return validResponse.VisitGetLiveResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetMetrics operation middleware
+func (sh *strictHandler) GetMetrics(ctx echo.Context) error {
+	var request GetMetricsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetMetrics(ctx.Request().Context(), request.(GetMetricsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetMetrics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetMetricsResponseObject); ok {
+		return validResponse.VisitGetMetricsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2500,6 +3112,52 @@ func (sh *strictHandler) IssueCommand(ctx echo.Context, params IssueCommandParam
 	return nil
 }
 
+// IssueBatch operation middleware
+func (sh *strictHandler) IssueBatch(ctx echo.Context) error {
+	var request IssueBatchRequestObject
+
+	var body IssueBatchJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.IssueBatch(ctx.Request().Context(), request.(IssueBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "IssueBatch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(IssueBatchResponseObject); ok {
+		return validResponse.VisitIssueBatchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetCommand operation middleware
 func (sh *strictHandler) GetCommand(ctx echo.Context, id OfCommand, params GetCommandParams) error {
 	var request GetCommandRequestObject
@@ -2571,6 +3229,32 @@ func (sh *strictHandler) CancelCommand(ctx echo.Context, id OfCommand) error {
 		return err
 	} else if validResponse, ok := response.(CancelCommandResponseObject); ok {
 		return validResponse.VisitCancelCommandResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListCommandEvents operation middleware
+func (sh *strictHandler) ListCommandEvents(ctx echo.Context, id OfCommand, params ListCommandEventsParams) error {
+	var request ListCommandEventsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCommandEvents(ctx.Request().Context(), request.(ListCommandEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCommandEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCommandEventsResponseObject); ok {
+		return validResponse.VisitListCommandEventsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2822,6 +3506,31 @@ func (sh *strictHandler) CancelDevice(ctx echo.Context, device OfDevice) error {
 		return err
 	} else if validResponse, ok := response.(CancelDeviceResponseObject); ok {
 		return validResponse.VisitCancelDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListEvents operation middleware
+func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) error {
+	var request ListEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEvents(ctx.Request().Context(), request.(ListEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListEventsResponseObject); ok {
+		return validResponse.VisitListEventsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -211,6 +211,7 @@ type service struct {
 	url    string
 	tokens map[string]string // by the name of the role
 	keeper *access.Keeper
+	srv    *Server
 	log    *lines
 	stop   func()
 	client *http.Client
@@ -259,6 +260,7 @@ func serve(t *testing.T, u UseCases, r Reads, o Options) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.srv = srv
 	doc, err := loadContract()
 	if err != nil {
 		t.Fatal(err)
@@ -369,6 +371,7 @@ func (s *service) holdAgainstContract(req *http.Request, resp *http.Response, bo
 		Status:                 resp.StatusCode, Header: resp.Header,
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	}
+	in.Options.ExcludeResponseBody = strings.HasPrefix(resp.Header.Get("Content-Type"), "text/") // no schema says more of it
 	in.SetBodyBytes(body)
 	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
 		s.t.Errorf("%s %s: %d breaks the contract: %v\n%s", req.Method, req.URL.Path, resp.StatusCode, err, body)

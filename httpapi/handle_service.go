@@ -50,3 +50,25 @@ func (b contractAnswer) VisitGetContractResponse(w http.ResponseWriter) error {
 	_, err := w.Write(b)
 	return err
 }
+
+func (h handlers) GetDocs(context.Context, GetDocsRequestObject) (GetDocsResponseObject, error) {
+	return h.docs, nil
+}
+
+func (h handlers) GetMetrics(ctx context.Context, _ GetMetricsRequestObject) (GetMetricsResponseObject, error) {
+	if h.metrics == nil {
+		return nil, command.Errorf(command.CodeNotFound, "this server keeps no metrics")
+	}
+	return metricsAnswer{h.metrics, aboutOf(ctx).echo.Request()}, nil
+}
+
+// metricsAnswer lets the metrics' own handler answer.
+type metricsAnswer struct {
+	handler http.Handler
+	r       *http.Request
+}
+
+func (m metricsAnswer) VisitGetMetricsResponse(w http.ResponseWriter) error {
+	m.handler.ServeHTTP(w, m.r)
+	return nil
+}

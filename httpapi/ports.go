@@ -33,3 +33,38 @@ type Reads interface {
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
 	Health(ctx context.Context) error
 }
+
+// Batcher is what use cases offer that accept many intents in one commit.
+// Intents without an error are issued; an error is at the place of its
+// intent, and both answers have as many places as there are intents.
+type Batcher interface {
+	IssueBatch(ctx context.Context, in []command.Intent) ([]command.Issued, []error)
+}
+
+// Place is a place in the log: after event N of an epoch. N is 0 at the
+// beginning, in any epoch.
+type Place struct {
+	Epoch uint32
+	N     int64
+}
+
+// EventFilter picks events. The zero value picks all.
+type EventFilter struct {
+	Types   []command.EventType
+	Device  string
+	Command command.ID
+}
+
+// Log is the sealed log of events, as readers follow it.
+type Log interface {
+	// Events lists at most limit events after a place, oldest first. next is
+	// where to go on: everything up to there has been looked at, picked or not;
+	// it is after itself when the log ends there. CodeNotFound: the log does
+	// not have that place, or not any more.
+	Events(ctx context.Context, after Place, f EventFilter, limit int) (events []command.Event, next Place, err error)
+	// End is the place after the last event.
+	End(ctx context.Context) (Place, error)
+	// Changed is closed when the log has grown. Who takes it before looking
+	// misses nothing.
+	Changed() <-chan struct{}
+}

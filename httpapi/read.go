@@ -19,12 +19,14 @@ import (
 // Limits of a body, by route. What has none here takes no body.
 const (
 	commandBodyMax = 256 << 10 // params of 64 KiB, written in the longest way, and 500 targets
+	batchBodyMax   = 4 << 20   // 1,000 commands of 4 KiB
 	cancelBodyMax  = 256 << 10 // 500 names, each character escaped
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
 )
 
 var bodyMax = map[string]int64{
 	"POST /v1/commands":             commandBodyMax,
+	"POST /v1/commands/batch":       batchBodyMax,
 	"POST /v1/commands/{id}/cancel": cancelBodyMax,
 	"PUT /v1/devices/{device}":      editBodyMax,
 	"PATCH /v1/devices/{device}":    editBodyMax,

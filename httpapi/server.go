@@ -23,6 +23,7 @@ const (
 	idleWithin     = 2 * time.Minute
 	drainWithin    = 10 * time.Second // from the end of Serve's context; every wait ends at once
 	waitersMax     = 10_000           // answers that wait at once; each holds a goroutine and 20 KiB
+	streamsMax     = 1000             // event streams at once; each looks at every commit
 )
 
 // Options are what may be left to their zero values.
@@ -34,6 +35,9 @@ type Options struct {
 	// tokens end with the process.
 	PageKey    []byte
 	WaitersMax int              // answers that wait at once; 0: 10,000
+	StreamsMax int              // event streams at once; 0: 1,000
+	Log        Log              // of events; nil: their routes are not found
+	Metrics    http.Handler     // for Prometheus; nil: its route is not found
 	Now        func() time.Time // nil: time.Now
 }
 
@@ -48,9 +52,13 @@ type Server struct {
 	pages    pager
 	routes   map[string]*route // by pattern
 	contract []byte            // as JSON
+	docs     page
+	events   Log
+	metrics  http.Handler
 	echo     *echo.Echo
 
 	waiting chan struct{} // a place for each answer that waits
+	streams chan struct{} // likewise for each event stream
 	closing context.Context
 	close   context.CancelFunc
 }
@@ -65,6 +73,9 @@ func New(u UseCases, r Reads, auth access.Authenticator, o Options) (*Server, er
 	if o.WaitersMax == 0 {
 		o.WaitersMax = waitersMax
 	}
+	if o.StreamsMax == 0 {
+		o.StreamsMax = streamsMax
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -78,10 +89,14 @@ func New(u UseCases, r Reads, auth access.Authenticator, o Options) (*Server, er
 	}
 	s := &Server{
 		use: u, reads: r, auth: auth, log: o.Logger, version: o.Version, now: o.Now,
-		pages: pages, waiting: make(chan struct{}, o.WaitersMax),
+		events: o.Log, metrics: o.Metrics,
+		pages: pages, waiting: make(chan struct{}, o.WaitersMax), streams: make(chan struct{}, o.StreamsMax),
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.contract, err = contractJSON(doc); err != nil {
+		return nil, err
+	}
+	if s.docs, err = docsPage(doc); err != nil {
 		return nil, err
 	}
 	s.echo = s.router()

@@ -51,12 +51,13 @@ func (rt *route) faults(c echo.Context, hasBody bool, body any) []command.Field 
 // withoutNullParams takes out params that are null, which say that there are
 // none: a schema that takes any value takes every one but that.
 func withoutNullParams(body any) any {
-	m, ok := body.(map[string]any)
-	if !ok {
-		return body
-	}
+	m, _ := body.(map[string]any)
 	if v, there := m["params"]; there && v == nil {
 		delete(m, "params")
+	}
+	commands, _ := m["commands"].([]any)
+	for _, c := range commands {
+		withoutNullParams(c)
 	}
 	return body
 }

@@ -395,6 +395,30 @@ func (e TargetsAll) Valid() bool {
 	}
 }
 
+// Batch defines model for Batch.
+type Batch struct {
+	// Commands What is asked, each like a command of its own.
+	Commands []Intent `json:"commands"`
+}
+
+// BatchResult defines model for BatchResult.
+type BatchResult struct {
+	// Index The command's place in the batch, from 0.
+	Index int `json:"index"`
+
+	// Command It was accepted.
+	Command *Command `json:"command,omitempty"`
+
+	// Problem It was refused. Pointers are into the batch.
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// BatchResults defines model for BatchResults.
+type BatchResults struct {
+	// Results One for each command, in their order.
+	Results []BatchResult `json:"results"`
+}
+
 // Cancel defines model for Cancel.
 type Cancel struct {
 	// Devices Only on these. Left out: on all.
@@ -567,6 +591,43 @@ type Effect string
 // `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
 // `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
 type ErrorCode string
+
+// Event defines model for Event.
+type Event struct {
+	// ID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.
+	ID EventID `json:"id"`
+
+	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
+	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
+	// device. New types may come: ignore what you do not know.
+	Type string `json:"type"`
+
+	// Time When it happened.
+	Time Moment `json:"time"`
+
+	// Actor The user who did it. Left out when it was the server or the device.
+	Actor string `json:"actor,omitempty"`
+
+	// Command The command that it is about.
+	Command CommandID `json:"command,omitempty"`
+
+	// Device The device that it is about.
+	Device DeviceName `json:"device,omitempty"`
+
+	// Data What belongs to the type. Members may be added.
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// EventID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.
+type EventID = string
+
+// EventPage defines model for EventPage.
+type EventPage struct {
+	Items []Event `json:"items"`
+
+	// NextAfter Everything up to here has been looked at. It is there on every page.
+	NextAfter EventID `json:"next_after"`
+}
 
 // Execution defines model for Execution.
 type Execution struct {
@@ -1025,6 +1086,22 @@ type GetCommandParams struct {
 	WaitSeconds *WaitSeconds `form:"wait_seconds,omitempty" json:"wait_seconds,omitempty"`
 }
 
+// ListCommandEventsParams defines parameters for ListCommandEvents.
+type ListCommandEventsParams struct {
+	// After Only events after this one: an event's id, or a page's `next_after`. Left out, a page begins with the oldest
+	// event, and a stream with the next one that happens.
+	After *EventID `form:"after,omitempty" json:"after,omitempty"`
+
+	// Type Only events of this type. Repeated: of any of them.
+	Type *[]string `form:"type,omitempty" json:"type,omitempty"`
+
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// LastEventID What a client of server-sent events sends when it comes back. It goes before `after`.
+	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListExecutionsParams defines parameters for ListExecutions.
 type ListExecutionsParams struct {
 	// State Only executions in this state.
@@ -1067,8 +1144,33 @@ type PutDeviceParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After Only events after this one: an event's id, or a page's `next_after`. Left out, a page begins with the oldest
+	// event, and a stream with the next one that happens.
+	After *EventID `form:"after,omitempty" json:"after,omitempty"`
+
+	// Type Only events of this type. Repeated: of any of them.
+	Type *[]string `form:"type,omitempty" json:"type,omitempty"`
+
+	// Device Only events about this device.
+	Device *DeviceName `form:"device,omitempty" json:"device,omitempty"`
+
+	// Command Only events about this command.
+	Command *CommandID `form:"command,omitempty" json:"command,omitempty"`
+
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// LastEventID What a client of server-sent events sends when it comes back. It goes before `after`.
+	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
+}
+
 // IssueCommandJSONRequestBody defines body for IssueCommand for application/json ContentType.
 type IssueCommandJSONRequestBody = Intent
+
+// IssueBatchJSONRequestBody defines body for IssueBatch for application/json ContentType.
+type IssueBatchJSONRequestBody = Batch
 
 // CancelCommandJSONRequestBody defines body for CancelCommand for application/json ContentType.
 type CancelCommandJSONRequestBody = Cancel
@@ -1153,10 +1255,24 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetDocs This document, for people
+	//
+	// Needs no token from a loopback address, any token otherwise. The page loads nothing from anywhere.
+	//
+	// Corresponds with GET /docs (the `GetDocs` operationId).
+	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetLive Whether the process answers at all
 	//
 	// Corresponds with GET /livez (the `GetLive` operationId).
 	GetLive(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetMetrics Metrics for Prometheus
+	//
+	// Needs no token from a loopback address, any token otherwise. Names begin with `behest_`.
+	//
+	// Corresponds with GET /metrics (the `GetMetrics` operationId).
+	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetContract This document
 	//
@@ -1211,6 +1327,28 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/commands (the `IssueCommand` operationId).
 	IssueCommand(ctx context.Context, params *IssueCommandParams, body IssueCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// IssueBatchWithBody Ask for up to 1,000 commands at once
+	//
+	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+	// is 400 for the whole. A body has at most 4 MiB.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+	IssueBatchWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// IssueBatch Ask for up to 1,000 commands at once
+	//
+	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+	// is 400 for the whole. A body has at most 4 MiB.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+	IssueBatch(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetCommand One command
 	//
 	// With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -1246,6 +1384,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/commands/{id}/cancel (the `CancelCommand` operationId).
 	CancelCommand(ctx context.Context, id OfCommand, body CancelCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListCommandEvents What happened to one command, oldest first
+	//
+	// Like `/v1/events`, for one command.
+	//
+	// Corresponds with GET /v1/commands/{id}/events (the `ListCommandEvents` operationId).
+	ListCommandEvents(ctx context.Context, id OfCommand, params *ListCommandEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListExecutions A command's executions, in the order in which they were written out
 	//
@@ -1323,10 +1468,42 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 	CancelDevice(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListEvents What happened, oldest first
+	//
+	// Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
+	// application/json` this is a page: go on with `after` set to its `next_after`; a page whose `next_after` is what
+	// was asked for shows that this is all so far. An `after` that the log does not have, or not any more, is 404.
+	//
+	// With `Accept: text/event-stream` it is a stream of server-sent events: `id` is the event's id, `event` its type
+	// and `data` the event as JSON. A client that comes back with `Last-Event-ID` misses nothing and gets nothing
+	// twice, whatever happened to the server meanwhile. When the log does not have that id, because it was cut or
+	// the server's store was replaced by a backup, an event `reset` comes first: look at everything anew, and go on
+	// from there. A comment comes every 15 seconds.
+	//
+	// Corresponds with GET /v1/events (the `ListEvents` operationId).
+	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetMe Whose token this is, and what it may do
 	//
 	// Corresponds with GET /v1/me (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetDocs This document, for people
+//
+// Needs no token from a loopback address, any token otherwise. The page loads nothing from anywhere.
+//
+// Corresponds with GET /docs (the `GetDocs` operationId).
+func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // GetLive Whether the process answers at all
@@ -1334,6 +1511,23 @@ type ClientInterface interface {
 // Corresponds with GET /livez (the `GetLive` operationId).
 func (c *Client) GetLive(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetLiveRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetMetrics Metrics for Prometheus
+//
+// Needs no token from a loopback address, any token otherwise. Names begin with `behest_`.
+//
+// Corresponds with GET /metrics (the `GetMetrics` operationId).
+func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetMetricsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1447,6 +1641,48 @@ func (c *Client) IssueCommand(ctx context.Context, params *IssueCommandParams, b
 	return c.Client.Do(req)
 }
 
+// IssueBatchWithBody Ask for up to 1,000 commands at once
+//
+// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+// is 400 for the whole. A body has at most 4 MiB.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+func (c *Client) IssueBatchWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewIssueBatchRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// IssueBatch Ask for up to 1,000 commands at once
+//
+// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+// is 400 for the whole. A body has at most 4 MiB.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+func (c *Client) IssueBatch(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewIssueBatchRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetCommand One command
 //
 // With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -1503,6 +1739,23 @@ func (c *Client) CancelCommandWithBody(ctx context.Context, id OfCommand, conten
 // Corresponds with POST /v1/commands/{id}/cancel (the `CancelCommand` operationId).
 func (c *Client) CancelCommand(ctx context.Context, id OfCommand, body CancelCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCancelCommandRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListCommandEvents What happened to one command, oldest first
+//
+// Like `/v1/events`, for one command.
+//
+// Corresponds with GET /v1/commands/{id}/events (the `ListCommandEvents` operationId).
+func (c *Client) ListCommandEvents(ctx context.Context, id OfCommand, params *ListCommandEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCommandEventsRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1689,6 +1942,31 @@ func (c *Client) CancelDevice(ctx context.Context, device OfDevice, reqEditors .
 	return c.Client.Do(req)
 }
 
+// ListEvents What happened, oldest first
+//
+// Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
+// application/json` this is a page: go on with `after` set to its `next_after`; a page whose `next_after` is what
+// was asked for shows that this is all so far. An `after` that the log does not have, or not any more, is 404.
+//
+// With `Accept: text/event-stream` it is a stream of server-sent events: `id` is the event's id, `event` its type
+// and `data` the event as JSON. A client that comes back with `Last-Event-ID` misses nothing and gets nothing
+// twice, whatever happened to the server meanwhile. When the log does not have that id, because it was cut or
+// the server's store was replaced by a backup, an event `reset` comes first: look at everything anew, and go on
+// from there. A comment comes every 15 seconds.
+//
+// Corresponds with GET /v1/events (the `ListEvents` operationId).
+func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetMe Whose token this is, and what it may do
 //
 // Corresponds with GET /v1/me (the `GetMe` operationId).
@@ -1704,6 +1982,33 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 	return c.Client.Do(req)
 }
 
+// NewGetDocsRequest constructs an http.Request for the GetDocs method
+func NewGetDocsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/docs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetLiveRequest constructs an http.Request for the GetLive method
 func NewGetLiveRequest(server string) (*http.Request, error) {
 	var err error
@@ -1714,6 +2019,33 @@ func NewGetLiveRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/livez")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetMetricsRequest constructs an http.Request for the GetMetrics method
+func NewGetMetricsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/metrics")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2014,6 +2346,46 @@ func NewIssueCommandRequestWithBody(server string, params *IssueCommandParams, c
 	return req, nil
 }
 
+// NewIssueBatchRequest calls the generic IssueBatch builder with application/json body
+func NewIssueBatchRequest(server string, body IssueBatchJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewIssueBatchRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewIssueBatchRequestWithBody constructs an http.Request for the IssueBatch method, with any body, and a specified content type
+func NewIssueBatchRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/batch")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetCommandRequest constructs an http.Request for the GetCommand method
 func NewGetCommandRequest(server string, id OfCommand, params *GetCommandParams) (*http.Request, error) {
 	var err error
@@ -2118,6 +2490,106 @@ func NewCancelCommandRequestWithBody(server string, id OfCommand, contentType st
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListCommandEventsRequest constructs an http.Request for the ListCommandEvents method
+func NewListCommandEventsRequest(server string, id OfCommand, params *ListCommandEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -2567,6 +3039,123 @@ func NewCancelDeviceRequest(server string, device OfDevice) (*http.Request, erro
 	return req, nil
 }
 
+// NewListEventsRequest constructs an http.Request for the ListEvents method
+func NewListEventsRequest(server string, params *ListEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Device != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "device", *params.Device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Command != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "command", *params.Command, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetMeRequest constructs an http.Request for the GetMe method
 func NewGetMeRequest(server string) (*http.Request, error) {
 	var err error
@@ -2638,12 +3227,30 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// GetDocsWithResponse This document, for people
+	//
+	// Needs no token from a loopback address, any token otherwise. The page loads nothing from anywhere.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /docs (the `GetDocs` operationId).
+	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
+
 	// GetLiveWithResponse Whether the process answers at all
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /livez (the `GetLive` operationId).
 	GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveResponse, error)
+
+	// GetMetricsWithResponse Metrics for Prometheus
+	//
+	// Needs no token from a loopback address, any token otherwise. Names begin with `behest_`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /metrics (the `GetMetrics` operationId).
+	GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsResponse, error)
 
 	// GetContractWithResponse This document
 	//
@@ -2704,6 +3311,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/commands (the `IssueCommand` operationId).
 	IssueCommandWithResponse(ctx context.Context, params *IssueCommandParams, body IssueCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueCommandResponse, error)
 
+	// IssueBatchWithBodyWithResponse Ask for up to 1,000 commands at once
+	//
+	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+	// is 400 for the whole. A body has at most 4 MiB.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+	IssueBatchWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
+
+	// IssueBatchWithResponse Ask for up to 1,000 commands at once
+	//
+	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+	// is 400 for the whole. A body has at most 4 MiB.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+	IssueBatchWithResponse(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
+
 	// GetCommandWithResponse One command
 	//
 	// With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -2741,6 +3370,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/commands/{id}/cancel (the `CancelCommand` operationId).
 	CancelCommandWithResponse(ctx context.Context, id OfCommand, body CancelCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelCommandResponse, error)
+
+	// ListCommandEventsWithResponse What happened to one command, oldest first
+	//
+	// Like `/v1/events`, for one command.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/commands/{id}/events (the `ListCommandEvents` operationId).
+	ListCommandEventsWithResponse(ctx context.Context, id OfCommand, params *ListCommandEventsParams, reqEditors ...RequestEditorFn) (*ListCommandEventsResponse, error)
 
 	// ListExecutionsWithResponse A command's executions, in the order in which they were written out
 	//
@@ -2830,12 +3468,70 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 	CancelDeviceWithResponse(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*CancelDeviceResponse, error)
 
+	// ListEventsWithResponse What happened, oldest first
+	//
+	// Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
+	// application/json` this is a page: go on with `after` set to its `next_after`; a page whose `next_after` is what
+	// was asked for shows that this is all so far. An `after` that the log does not have, or not any more, is 404.
+	//
+	// With `Accept: text/event-stream` it is a stream of server-sent events: `id` is the event's id, `event` its type
+	// and `data` the event as JSON. A client that comes back with `Last-Event-ID` misses nothing and gets nothing
+	// twice, whatever happened to the server meanwhile. When the log does not have that id, because it was cut or
+	// the server's store was replaced by a backup, an event `reset` comes first: look at everything anew, and go on
+	// from there. A comment comes every 15 seconds.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/events (the `ListEvents` operationId).
+	ListEventsWithResponse(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error)
+
 	// GetMeWithResponse Whose token this is, and what it may do
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/me (the `GetMe` operationId).
 	GetMeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMeResponse, error)
+}
+
+type GetDocsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDocsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDocsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDocsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDocsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDocsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type GetLiveResponse struct {
@@ -2880,6 +3576,47 @@ func (r GetLiveResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetLiveResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetMetricsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetMetricsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3085,6 +3822,54 @@ func (r IssueCommandResponse) ContentType() string {
 	return ""
 }
 
+type IssueBatchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BatchResults
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r IssueBatchResponse) GetJSON200() *BatchResults {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r IssueBatchResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r IssueBatchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r IssueBatchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r IssueBatchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r IssueBatchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetCommandResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3175,6 +3960,54 @@ func (r CancelCommandResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CancelCommandResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListCommandEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCommandEventsResponse) GetJSON200() *EventPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListCommandEventsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCommandEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCommandEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCommandEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCommandEventsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3594,6 +4427,54 @@ func (r CancelDeviceResponse) ContentType() string {
 	return ""
 }
 
+type ListEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListEventsResponse) GetJSON200() *EventPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListEventsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetMeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3642,6 +4523,21 @@ func (r GetMeResponse) ContentType() string {
 	return ""
 }
 
+// GetDocsWithResponse This document, for people
+//
+// Needs no token from a loopback address, any token otherwise. The page loads nothing from anywhere.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /docs (the `GetDocs` operationId).
+func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error) {
+	rsp, err := c.GetDocs(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDocsResponse(rsp)
+}
+
 // GetLiveWithResponse Whether the process answers at all
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3653,6 +4549,21 @@ func (c *ClientWithResponses) GetLiveWithResponse(ctx context.Context, reqEditor
 		return nil, err
 	}
 	return ParseGetLiveResponse(rsp)
+}
+
+// GetMetricsWithResponse Metrics for Prometheus
+//
+// Needs no token from a loopback address, any token otherwise. Names begin with `behest_`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /metrics (the `GetMetrics` operationId).
+func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsResponse, error) {
+	rsp, err := c.GetMetrics(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetMetricsResponse(rsp)
 }
 
 // GetContractWithResponse This document
@@ -3744,6 +4655,40 @@ func (c *ClientWithResponses) IssueCommandWithResponse(ctx context.Context, para
 	return ParseIssueCommandResponse(rsp)
 }
 
+// IssueBatchWithBodyWithResponse Ask for up to 1,000 commands at once
+//
+// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+// is 400 for the whole. A body has at most 4 MiB.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+func (c *ClientWithResponses) IssueBatchWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error) {
+	rsp, err := c.IssueBatchWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseIssueBatchResponse(rsp)
+}
+
+// IssueBatchWithResponse Ask for up to 1,000 commands at once
+//
+// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
+// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
+// is 400 for the whole. A body has at most 4 MiB.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
+func (c *ClientWithResponses) IssueBatchWithResponse(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error) {
+	rsp, err := c.IssueBatch(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseIssueBatchResponse(rsp)
+}
+
 // GetCommandWithResponse One command
 //
 // With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -3798,6 +4743,21 @@ func (c *ClientWithResponses) CancelCommandWithResponse(ctx context.Context, id 
 		return nil, err
 	}
 	return ParseCancelCommandResponse(rsp)
+}
+
+// ListCommandEventsWithResponse What happened to one command, oldest first
+//
+// Like `/v1/events`, for one command.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/commands/{id}/events (the `ListCommandEvents` operationId).
+func (c *ClientWithResponses) ListCommandEventsWithResponse(ctx context.Context, id OfCommand, params *ListCommandEventsParams, reqEditors ...RequestEditorFn) (*ListCommandEventsResponse, error) {
+	rsp, err := c.ListCommandEvents(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCommandEventsResponse(rsp)
 }
 
 // ListExecutionsWithResponse A command's executions, in the order in which they were written out
@@ -3948,6 +4908,29 @@ func (c *ClientWithResponses) CancelDeviceWithResponse(ctx context.Context, devi
 	return ParseCancelDeviceResponse(rsp)
 }
 
+// ListEventsWithResponse What happened, oldest first
+//
+// Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
+// application/json` this is a page: go on with `after` set to its `next_after`; a page whose `next_after` is what
+// was asked for shows that this is all so far. An `after` that the log does not have, or not any more, is 404.
+//
+// With `Accept: text/event-stream` it is a stream of server-sent events: `id` is the event's id, `event` its type
+// and `data` the event as JSON. A client that comes back with `Last-Event-ID` misses nothing and gets nothing
+// twice, whatever happened to the server meanwhile. When the log does not have that id, because it was cut or
+// the server's store was replaced by a backup, an event `reset` comes first: look at everything anew, and go on
+// from there. A comment comes every 15 seconds.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/events (the `ListEvents` operationId).
+func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error) {
+	rsp, err := c.ListEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListEventsResponse(rsp)
+}
+
 // GetMeWithResponse Whose token this is, and what it may do
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3959,6 +4942,32 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 		return nil, err
 	}
 	return ParseGetMeResponse(rsp)
+}
+
+// ParseGetDocsResponse parses an HTTP response from a GetDocsWithResponse call
+func ParseGetDocsResponse(rsp *http.Response) (*GetDocsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDocsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
 }
 
 // ParseGetLiveResponse parses an HTTP response from a GetLiveWithResponse call
@@ -3982,6 +4991,32 @@ func ParseGetLiveResponse(rsp *http.Response) (*GetLiveResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetMetricsResponse parses an HTTP response from a GetMetricsWithResponse call
+func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Refused
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -4139,6 +5174,39 @@ func ParseIssueCommandResponse(rsp *http.Response) (*IssueCommandResponse, error
 	return response, nil
 }
 
+// ParseIssueBatchResponse parses an HTTP response from a IssueBatchWithResponse call
+func ParseIssueBatchResponse(rsp *http.Response) (*IssueBatchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &IssueBatchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BatchResults
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetCommandResponse parses an HTTP response from a GetCommandWithResponse call
 func ParseGetCommandResponse(rsp *http.Response) (*GetCommandResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4199,6 +5267,42 @@ func ParseCancelCommandResponse(rsp *http.Response) (*CancelCommandResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListCommandEventsResponse parses an HTTP response from a ListCommandEventsWithResponse call
+func ParseListCommandEventsResponse(rsp *http.Response) (*ListCommandEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCommandEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
 
 	}
 
@@ -4522,6 +5626,42 @@ func ParseCancelDeviceResponse(rsp *http.Response) (*CancelDeviceResponse, error
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListEventsResponse parses an HTTP response from a ListEventsWithResponse call
+func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
 
 	}
 

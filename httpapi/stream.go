@@ -1,0 +1,171 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"behest/command"
+)
+
+// How a stream behaves.
+const (
+	streamBeat   = 15 * time.Second // proxies and NATs forget connections that are silent for a minute
+	streamWrite  = 10 * time.Second // a client that takes longer to read comes back for the rest
+	streamRetry  = 2 * time.Second  // and waits this long first
+	streamEvents = 200              // events between two looks at who is asking
+)
+
+// stream answers with server-sent events until the client goes, the server
+// shuts down, or the token is no longer good.
+//
+// It is a loop that looks, writes and waits, and holds nothing but its place:
+// what is told was read from the log after its commit, so a stream that is
+// broken off anywhere goes on from the last id that the client saw.
+type stream struct {
+	h     handlers
+	ctx   context.Context
+	query eventQuery
+	at    Place
+	reset *Place // the place that the log does not have, if that was asked for
+	told  Place  // the last id that was written
+}
+
+func (h handlers) stream(ctx context.Context, q eventQuery) (eventAnswer, error) {
+	s := &stream{h: h, ctx: ctx, query: q}
+	if q.after == nil {
+		end, err := h.events.End(ctx)
+		s.at = end
+		return s, err
+	}
+	s.at = *q.after
+	if _, _, err := h.events.Events(ctx, s.at, EventFilter{}, 1); err != nil {
+		if command.CodeOf(err) != command.CodeNotFound {
+			return nil, err
+		}
+		s.reset = q.after
+		if s.at, err = h.events.End(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *stream) VisitListEventsResponse(w http.ResponseWriter) error        { return s.serve(w) }
+func (s *stream) VisitListCommandEventsResponse(w http.ResponseWriter) error { return s.serve(w) }
+
+// serve writes the stream. Its end is no error: the client comes back.
+func (s *stream) serve(w http.ResponseWriter) error {
+	select {
+	case s.h.streams <- struct{}{}:
+		defer func() { <-s.h.streams }()
+	default:
+		return &command.Error{Code: command.CodeTooMany, Msg: "too many event streams are open", RetryAfter: retryWait}
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	out := &sse{w: w, rc: http.NewResponseController(w)}
+	out.block("retry: %d", streamRetry.Milliseconds())
+	if s.reset != nil {
+		out.event(s.at, "reset", map[string]string{"unknown": s.reset.String()})
+		s.told = s.at
+	}
+	out.flush()
+	beat := time.NewTicker(streamBeat)
+	defer beat.Stop()
+	for out.err == nil && s.mayGoOn() {
+		changed := s.h.events.Changed() // before looking, so that nothing is missed
+		more, err := s.tell(out)
+		switch {
+		case err != nil:
+			s.h.log.InfoContext(s.ctx, "event stream broken off", "request_id", requestID(s.ctx), "err", err)
+			return nil
+		case more:
+			continue
+		}
+		select {
+		case <-changed:
+		case <-beat.C:
+			s.beat(out)
+		case <-s.ctx.Done():
+			return nil
+		case <-s.h.closing.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// tell writes what the log has after the stream's place, up to a bound, and
+// answers whether there may be more.
+func (s *stream) tell(out *sse) (more bool, err error) {
+	events, next, err := s.h.events.Events(s.ctx, s.at, s.query.filter, streamEvents)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range events {
+		s.told = Place{e.Epoch, e.N}
+		out.event(s.told, string(e.Type), viewEvent(e))
+	}
+	if len(events) > 0 {
+		out.flush()
+	}
+	more = next != s.at
+	s.at = next
+	return more, nil
+}
+
+// beat keeps the connection alive, and the client's place near the log's end,
+// also when the filter lets nothing through for days.
+func (s *stream) beat(out *sse) {
+	if s.at != s.told {
+		out.block("id: %s", s.at)
+		s.told = s.at
+	} else {
+		out.block(":")
+	}
+	out.flush()
+}
+
+// mayGoOn asks again who is asking: a token that was revoked sees no event
+// more.
+func (s *stream) mayGoOn() bool {
+	_, err := s.h.identity(aboutOf(s.ctx).echo.Request())
+	return err == nil && s.h.closing.Err() == nil && s.ctx.Err() == nil
+}
+
+// sse writes server-sent events. After its first error it writes no more.
+type sse struct {
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	err error
+}
+
+func (o *sse) block(format string, args ...any) {
+	if o.err == nil {
+		_, o.err = fmt.Fprintf(o.w, format+"\n\n", args...)
+	}
+}
+
+// event writes one event. JSON holds no line break, so data is one line.
+func (o *sse) event(id Place, kind string, data any) {
+	b, err := json.Marshal(data)
+	if err != nil {
+		o.err = err
+		return
+	}
+	o.block("id: %s\nevent: %s\ndata: %s", id, kind, b)
+}
+
+// flush sends what was written, within bounds: a client that does not read
+// must not hold the stream.
+func (o *sse) flush() {
+	if o.err == nil {
+		o.err = o.rc.SetWriteDeadline(time.Now().Add(streamWrite))
+	}
+	if o.err == nil {
+		o.err = o.rc.Flush()
+	}
+}
