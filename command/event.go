@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -48,3 +49,20 @@ const (
 
 // EventOf is the event that an execution's new state is.
 func EventOf(s State) EventType { return EventType("execution." + s.String()) }
+
+// Place is a place in the log: after event N, which is of that epoch. N is 0
+// at the beginning, in any epoch.
+type Place struct {
+	Epoch uint32
+	N     int64
+}
+
+// String is the id of the event at that place.
+func (p Place) String() string { return fmt.Sprintf("%d-%d", p.Epoch, p.N) }
+
+// EventFilter picks events. The zero value picks all.
+type EventFilter struct {
+	Types   []EventType
+	Device  string
+	Command ID
+}

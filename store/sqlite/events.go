@@ -13,20 +13,6 @@ const (
 	eventScanMax = 4096 // rows looked at: some milliseconds, so that a rare event costs several calls, not a long one
 )
 
-// EventFilter picks events. The zero value picks all.
-type EventFilter struct {
-	Types   []command.EventType
-	Device  string
-	Command command.ID
-}
-
-// Position is a place in the log: after event N, which is of that epoch. N is
-// 0 at the beginning, in any epoch.
-type Position struct {
-	Epoch uint32
-	N     int64
-}
-
 // Changed is closed when the log has grown, or the store has recovered from a
 // failed write. Take it first, then look with Events, then wait: so nothing
 // is missed.
@@ -38,7 +24,7 @@ func (s *Store) Changed() <-chan struct{} { return s.changed.wait() }
 // the log ends there. A place that this log does not have is CodeNotFound:
 // whoever kept it followed a store that was replaced by a backup, and has to
 // begin anew.
-func (s *Store) Events(ctx context.Context, after Position, f EventFilter, limit int) (events []command.Event, next Position, err error) {
+func (s *Store) Events(ctx context.Context, after command.Place, f command.EventFilter, limit int) (events []command.Event, next command.Place, err error) {
 	limit = page(limit, eventPageMax)
 	next = after
 	err = s.snapshot(ctx, func(c *conn) error {
@@ -62,7 +48,7 @@ func (s *Store) Events(ctx context.Context, after Position, f EventFilter, limit
 }
 
 // End is the place after the last event.
-func (s *Store) End(ctx context.Context) (p Position, err error) {
+func (s *Store) End(ctx context.Context) (p command.Place, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		p, err = c.end(ctx)
 		return err
@@ -70,16 +56,16 @@ func (s *Store) End(ctx context.Context) (p Position, err error) {
 	return p, err
 }
 
-func (c *conn) end(ctx context.Context) (p Position, err error) {
+func (c *conn) end(ctx context.Context) (p command.Place, err error) {
 	err = c.each(ctx, `SELECT epoch, n + count - 1 FROM log ORDER BY n DESC LIMIT 1`, func(r row) error {
-		p = Position{Epoch: uint32(r.int(0)), N: r.int(1)}
+		p = command.Place{Epoch: uint32(r.int(0)), N: r.int(1)}
 		return nil
 	})
 	return p, err
 }
 
 // has answers nil when p is a place in the log.
-func (c *conn) has(ctx context.Context, p Position) error {
+func (c *conn) has(ctx context.Context, p command.Place) error {
 	if p.N == 0 {
 		return nil
 	}
@@ -93,12 +79,12 @@ func (c *conn) has(ctx context.Context, p Position) error {
 // listing is one look into the log.
 type listing struct {
 	c       *conn
-	f       EventFilter
+	f       command.EventFilter
 	limit   int
 	command int64 // the row of the command that is asked for
 	device  int64 // the handle of the device that is asked for
 	events  []command.Event
-	next    *Position
+	next    *command.Place
 }
 
 // resolve finds the rows that the filter names. It answers false when one of
@@ -150,7 +136,7 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 				}
 				l.events = append(l.events, e)
 			}
-			*l.next = Position{Epoch: e.Epoch, N: e.N}
+			*l.next = command.Place{Epoch: e.Epoch, N: e.N}
 		}
 		return nil
 	}, n+1, int64(rows))

@@ -75,7 +75,7 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 				_, err := tx.Tally(v.Command.N)
 				return err
 			}))
-			_, _, err = s.Events(ctx, sqlite.Position{}, sqlite.EventFilter{Command: v.Command.ID, Device: v.Only.Name}, 10)
+			_, _, err = s.Events(ctx, command.Place{}, command.EventFilter{Command: v.Command.ID, Device: v.Only.Name}, 10)
 			try(err)
 		}
 		_, _, err = s.Commands(ctx, command.Filter{Device: "device-1", Type: "pump.start", RequestedBy: "ann@example.org", Outcome: command.AllSucceeded, State: "succeeded"})

@@ -10,7 +10,6 @@ import (
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
-	"behest/store/sqlite"
 )
 
 // testCrowd has hundreds of goroutines write and read at once. Each keeps
@@ -49,7 +48,7 @@ func testCrowd(t *testing.T, e Engine) {
 	reading.Wait()
 
 	diff(t, len(collect(t, r, command.Filter{Outcome: command.AllSucceeded})), writers*rounds)
-	diff(t, len(follow(t, r, sqlite.Position{}, sqlite.EventFilter{}, 0)), 2*writers*rounds)
+	diff(t, len(follow(t, r, command.Place{}, command.EventFilter{}, 0)), 2*writers*rounds)
 	list, _, err := r.Devices(ctx, device.Filter{})
 	if err != nil || len(list) != writers {
 		t.Errorf("%d devices, %v", len(list), err)

@@ -11,7 +11,6 @@ import (
 
 	"behest/command"
 	"behest/command/ledger"
-	"behest/store/sqlite"
 )
 
 func testLog(t *testing.T, e Engine) {
@@ -69,13 +68,13 @@ func testLog(t *testing.T, e Engine) {
 
 	t.Run("EveryEventInOrder", func(t *testing.T) {
 		for _, limit := range []int{0, 1, 2, 7} {
-			diffEvents(t, follow(t, r, sqlite.Position{}, sqlite.EventFilter{}, limit), want)
+			diffEvents(t, follow(t, r, command.Place{}, command.EventFilter{}, limit), want)
 		}
-		diffEvents(t, follow(t, r, sqlite.Position{Epoch: 1, N: 10}, sqlite.EventFilter{}, 3), want[10:])
-		diff(t, must(r.End(ctx))(t), sqlite.Position{Epoch: 1, N: int64(len(want))})
+		diffEvents(t, follow(t, r, command.Place{Epoch: 1, N: 10}, command.EventFilter{}, 3), want[10:])
+		diff(t, must(r.End(ctx))(t), command.Place{Epoch: 1, N: int64(len(want))})
 	})
 
-	filters := map[string]sqlite.EventFilter{
+	filters := map[string]command.EventFilter{
 		"by type":          {Types: []command.EventType{"made.up", command.EventIssued}},
 		"by device":        {Device: "q"},
 		"by command":       {Command: many.ID},
@@ -96,18 +95,18 @@ func testLog(t *testing.T, e Engine) {
 					picked = append(picked, e)
 				}
 			}
-			diffEvents(t, follow(t, r, sqlite.Position{}, f, 2), picked)
+			diffEvents(t, follow(t, r, command.Place{}, f, 2), picked)
 		})
 	}
 
-	for name, p := range map[string]sqlite.Position{
+	for name, p := range map[string]command.Place{
 		"past the end":     {Epoch: 1, N: int64(len(want) + 1)},
 		"of another epoch": {Epoch: 2, N: 3},
 		"of no epoch":      {N: 3},
 		"before the start": {Epoch: 1, N: -1},
 	} {
 		t.Run("RefusedAPlace "+name, func(t *testing.T) {
-			_, _, err := r.Events(ctx, p, sqlite.EventFilter{}, 10)
+			_, _, err := r.Events(ctx, p, command.EventFilter{}, 10)
 			wantCode(t, err, command.CodeNotFound)
 		})
 	}
@@ -121,7 +120,7 @@ func testLog(t *testing.T, e Engine) {
 			next := from
 			for got := 0; got < n; {
 				changed := r.Changed()
-				events, to, err := r.Events(ctx, next, sqlite.EventFilter{}, 5)
+				events, to, err := r.Events(ctx, next, command.EventFilter{}, 5)
 				if err != nil {
 					t.Error(err)
 					return
@@ -160,7 +159,7 @@ func diffEvents(t *testing.T, got, want []command.Event) {
 }
 
 // follow reads the log from a place to its end.
-func follow(t *testing.T, r *rig, from sqlite.Position, f sqlite.EventFilter, limit int) (all []command.Event) {
+func follow(t *testing.T, r *rig, from command.Place, f command.EventFilter, limit int) (all []command.Event) {
 	t.Helper()
 	for {
 		events, next, err := r.Events(context.Background(), from, f, limit)

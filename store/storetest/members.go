@@ -10,7 +10,6 @@ import (
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
-	"behest/store/sqlite"
 )
 
 func testMembers(t *testing.T, e Engine) {
@@ -209,7 +208,7 @@ func testShutdown(t *testing.T, e Engine) {
 		if err := r.Health(ctx); err != nil {
 			t.Error(err)
 		}
-		diff(t, must(r.End(ctx))(t), sqlite.Position{})
+		diff(t, must(r.End(ctx))(t), command.Place{})
 		r.restart()
 	})
 }

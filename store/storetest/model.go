@@ -14,7 +14,6 @@ import (
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
-	"behest/store/sqlite"
 )
 
 // model is a store too simple to be wrong.
@@ -333,7 +332,7 @@ func (m *machine) agree() {
 		}
 		diff(t, v, device.View{Device: d, Open: open})
 	}
-	events, _, err := m.r.Events(ctx, sqlite.Position{}, sqlite.EventFilter{}, 1000)
+	events, _, err := m.r.Events(ctx, command.Place{}, command.EventFilter{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
-	"behest/store/sqlite"
 )
 
 // Store is what the suite asks of an engine.
@@ -28,8 +27,8 @@ type Store interface {
 	Device(ctx context.Context, name string) (device.View, error)
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
 
-	Events(ctx context.Context, after sqlite.Position, f sqlite.EventFilter, limit int) ([]command.Event, sqlite.Position, error)
-	End(ctx context.Context) (sqlite.Position, error)
+	Events(ctx context.Context, after command.Place, f command.EventFilter, limit int) ([]command.Event, command.Place, error)
+	End(ctx context.Context) (command.Place, error)
 	Changed() <-chan struct{}
 	Health(ctx context.Context) error
 }
