@@ -98,6 +98,12 @@ func (d *Device) Online(now time.Time) bool {
 	return d.Alive(now) && d.Observing() && !d.Observation.Suspended
 }
 
+// Asleep reports whether the device has said how long it listens after a sign
+// of life, and that time is over.
+func (d *Device) Asleep(now time.Time) bool {
+	return d.Awake > 0 && now.Sub(d.SeenAt) > d.Awake
+}
+
 // Window is how many commands it works on at once, at least one.
 func (d *Device) Window() int { return max(1, d.Registration.Window) }
 

@@ -91,6 +91,8 @@ func (v *visit) undelivered() (command.Cause, error) {
 		return command.NotObserving, nil
 	case !v.dev.Online(v.now):
 		return command.Unreachable, nil
+	case v.dev.Asleep(v.now):
+		return command.Asleep, nil
 	}
 	for _, x := range open {
 		if x.State.OnWire() {
@@ -98,4 +100,43 @@ func (v *visit) undelivered() (command.Cause, error) {
 		}
 	}
 	return command.Unreachable, nil
+}
+
+// RFC 7641 4.5 asks for a confirmable notification at least once a day, so that
+// nobody is notified for ever who is not there any more.
+const (
+	quietAfter = 23 * time.Hour // with an hour to look around in
+	quietEvery = time.Hour
+)
+
+// runQuiet sends each observer that was not heard of for a day its list anew.
+func (d *Dispatcher) runQuiet(ctx context.Context) error {
+	for {
+		sleep(ctx, quietEvery)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := d.askQuiet(ctx, time.Now().Add(-quietAfter)); err != nil && ctx.Err() == nil {
+			d.log.Warn("asking quiet devices", "err", err)
+		}
+	}
+}
+
+func (d *Dispatcher) askQuiet(ctx context.Context, before time.Time) error {
+	for after := int64(0); ; {
+		handles, err := d.store.Quiet(ctx, before, after, groupMax)
+		if err != nil || len(handles) == 0 {
+			return err
+		}
+		for _, h := range handles {
+			_, err := d.visit(ctx, ledger.Deliveries, byHandle(h), func(v *visit) error {
+				v.revived = v.dev.Online(v.now)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		after = handles[len(handles)-1]
+	}
 }

@@ -78,6 +78,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	g.Go(func() error { return d.runArrivals(ctx) })
 	g.Go(func() error { return d.runFleets(ctx) })
 	g.Go(func() error { return d.runClocks(ctx) })
+	g.Go(func() error { return d.runQuiet(ctx) })
 	g.Go(func() error { return d.runPresent(ctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("dispatch: %w", err)

@@ -474,3 +474,48 @@ func TestACommitOfUnknownOutcomeIsPresentedAllTheSame(t *testing.T) {
 		}
 	})
 }
+
+// RFC 7641 4.5: at least one confirmable notification a day.
+func TestAQuietObserverIsAskedOnceADay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: there, Lifetime: 30 * 24 * time.Hour, Window: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.observe("pump")
+		asked := 0
+		for range 3 {
+			w.screen.reset()
+			time.Sleep(24*time.Hour + time.Minute)
+			if w.screen.on(h).Revived {
+				asked++
+			}
+			d, _ := w.store.Device(w.ctx(), "pump")
+			w.Arrived(h, d.Observation, command.Arrival{Attempts: 1})
+			time.Sleep(2 * time.Second)
+		}
+		if asked != 3 {
+			t.Errorf("asked on %d of 3 days", asked)
+		}
+	})
+}
+
+func TestAFirstTransmissionWaitsForASleeperToWake(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		awake := 10
+		if _, err := w.EditDevice(w.ctx(), "pump", device.Edit{AwakeSeconds: &awake}, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		i := w.issue("pump")
+		w.check(i.Command.ID, command.Queued, command.NoCause)
+		if err := w.report("pump", 1, command.StatusSuccess); command.CodeOf(err) != command.CodeNotFound {
+			t.Fatal(err)
+		}
+		w.check(i.Command.ID, command.Sent, command.NoCause)
+		lapsing := w.issue("pump")
+		time.Sleep(25 * time.Hour)
+		w.check(lapsing.Command.ID, command.Expired, command.Unreachable) // its registration lapsed, too
+	})
+}

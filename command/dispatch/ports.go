@@ -17,6 +17,9 @@ type Store interface {
 	Due(ctx context.Context, now time.Time, limit int) ([]ledger.Due, time.Time, error)
 	// Busy lists the devices after that handle that have open executions.
 	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
+	// Quiet lists the devices after that handle whose observation is not
+	// suspended, and that were last seen before a time.
+	Quiet(ctx context.Context, before time.Time, after int64, limit int) ([]int64, error)
 	// Pending lists the rows of commands that are not written out whole.
 	Pending(ctx context.Context, limit int) ([]int64, error)
 	// Command is a command as it stands.

@@ -155,7 +155,7 @@ func (v *visit) arrived(a arrival) error {
 			return err
 		}
 	}
-	if err := v.lostSight(a); err != nil {
+	if err := v.sight(a); err != nil {
 		return err
 	}
 	if err := v.save(); err != nil {
@@ -182,10 +182,14 @@ func (a arrival) trigger(c command.Carried, x command.Execution) command.Trigger
 	return t
 }
 
-// lostSight ends or suspends the observation that nobody answers for. A newer
-// one stays.
-func (v *visit) lostSight(a arrival) error {
-	if a.Outcome == command.DeliveryAcked || !a.observation.Remote.IsValid() || !v.dev.Observation.Same(a.observation) {
+// sight notes what the exchange says of its device: it is there, or the
+// observation that nobody answers for ends or is suspended. A newer one stays.
+func (v *visit) sight(a arrival) error {
+	if a.Outcome == command.DeliveryAcked {
+		v.alive()
+		return nil
+	}
+	if !a.observation.Remote.IsValid() || !v.dev.Observation.Same(a.observation) {
 		return nil
 	}
 	v.dirty = true

@@ -97,7 +97,11 @@ func (v *visit) turn() error {
 		return err
 	}
 	release, waiting := command.Head(open, v.dev.Window()), false
-	if len(release) > 0 && !v.answers && !v.d.presenter.Ready(v.dev) {
+	switch {
+	case len(release) == 0 || v.answers:
+	case v.dev.Asleep(v.now):
+		release = nil // a first transmission waits for a sign of life
+	case !v.d.presenter.Ready(v.dev):
 		release, waiting = nil, true
 	}
 	for _, x := range release {
@@ -132,15 +136,20 @@ func (v *visit) save() error {
 	return v.tx.SaveDevice(&v.dev)
 }
 
-// heard notes a sign of life from an address: once a minute, for a busy device
-// is not worth a write for every word; and at once if it is where a suspended
-// observation is.
+// heard notes a sign of life from an address, and revives the observation that
+// is there if it was suspended.
 func (v *visit) heard(from netip.AddrPort) {
-	if v.now.Sub(v.dev.SeenAt) >= time.Minute {
-		v.dev.SeenAt, v.dirty = v.now, true
+	o := &v.dev.Observation
+	if o.Suspended && o.Remote == from {
+		o.Suspended, v.revived, v.dirty = false, true, true
 	}
-	if o := &v.dev.Observation; o.Suspended && o.Remote == from {
-		o.Suspended, v.revived = false, true
+	v.alive()
+}
+
+// alive notes a sign of life: once a minute, for a busy device is not worth a
+// write for every word, but always where sleep is reckoned from it.
+func (v *visit) alive() {
+	if v.now.Sub(v.dev.SeenAt) >= time.Minute || v.dev.Awake > 0 || v.revived {
 		v.dev.SeenAt, v.dirty = v.now, true
 	}
 }

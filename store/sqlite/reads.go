@@ -76,6 +76,19 @@ func (s *Store) Busy(ctx context.Context, after int64, limit int) (handles []int
 	return handles, err
 }
 
+// Quiet lists the handles above after of devices that observe, are not
+// suspended, and were last seen before a time, ascending.
+func (s *Store) Quiet(ctx context.Context, before time.Time, after int64, limit int) (handles []int64, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.each(ctx, `SELECT handle FROM device
+			WHERE handle > ? AND observed_at IS NOT NULL AND suspended IS NULL AND seen_at < ? ORDER BY handle LIMIT ?`, func(r row) error {
+			handles = append(handles, r.int(0))
+			return nil
+		}, after, before.UnixMilli(), int64(limit))
+	})
+	return handles, err
+}
+
 // Health answers nil when the store reads, and writes as far as it knows.
 func (s *Store) Health(ctx context.Context) error {
 	return s.read(ctx, func(c *conn) error {
