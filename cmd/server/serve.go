@@ -29,6 +29,7 @@ var (
 	_ coap.UseCases      = (*dispatch.Dispatcher)(nil)
 	_ httpapi.UseCases   = (*dispatch.Dispatcher)(nil)
 	_ httpapi.Reads      = (*sqlite.Store)(nil)
+	_ httpapi.Log        = (*sqlite.Store)(nil)
 )
 
 // serve opens everything, runs it until ctx ends, and closes it.
@@ -96,7 +97,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	}
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Logger: log})
 	s.coap.Bind(s.dispatch)
-	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Logger: log, Version: release})
+	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Logger: log, Version: release, Log: s.store, Metrics: s.metricsHandler()})
 	return s, err
 }
 

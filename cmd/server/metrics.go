@@ -1,0 +1,138 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"behest/command/ledger"
+)
+
+// metrics are what Prometheus is told: counters that the rooms keep anyway,
+// read when it asks. No label ever names a device.
+type metrics struct {
+	system *system
+	descs  map[string]*prometheus.Desc
+}
+
+// metricsHandler serves the system's metrics, and the process's own.
+func (s *system) metricsHandler() http.Handler {
+	r := prometheus.NewRegistry()
+	b := thisBuild()
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "behest_build_info", Help: "What the server is made of; always 1.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go": b.Go},
+	})
+	info.Set(1)
+	r.MustRegister(info, newMetrics(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// help says what each metric counts, and which label it has.
+var help = []struct{ name, text, label string }{
+	{"behest_coap_datagrams_total", "Datagrams of the CoAP socket.", "direction"},
+	{"behest_coap_requests_total", "Requests that reached a handler.", ""},
+	{"behest_coap_ignored_total", "Datagrams that came to nothing, by why.", "reason"},
+	{"behest_coap_confirmables_total", "First transmissions of notifications and separate responses.", ""},
+	{"behest_coap_retransmissions_total", "Later transmissions.", ""},
+	{"behest_coap_exchanges_total", "Exchanges with devices that ended, by how.", "outcome"},
+	{"behest_coap_unsent_total", "Datagrams that were not sent, by why.", "reason"},
+	{"behest_coap_exchanges", "Exchanges with devices under way.", ""},
+	{"behest_coap_peers", "Addresses heard of within the exchange lifetime.", ""},
+	{"behest_coap_receive_dropped_total", "Datagrams that the system dropped before the server read them.", ""},
+	{"behest_store_commits_total", "Groups of work that are on disk.", ""},
+	{"behest_store_members_total", "Units of work in them.", ""},
+	{"behest_store_events_total", "Events in them.", ""},
+	{"behest_store_refused_total", "Units of work that failed by themselves.", ""},
+	{"behest_store_doubts_total", "Commits whose outcome was unknown.", ""},
+	{"behest_store_waiting", "Units of work that wait for a commit.", "lane"},
+	{"behest_store_commit_seconds", "Time that COMMIT took.", ""},
+}
+
+// laneNames are the lanes of the store's queue, as labels.
+var laneNames = [ledger.LaneEnd]string{"reports", "deliveries", "issues", "registrations", "expiries", "retention"}
+
+func newMetrics(s *system) *metrics {
+	m := &metrics{system: s, descs: make(map[string]*prometheus.Desc, len(help))}
+	for _, h := range help {
+		var labels []string
+		if h.label != "" {
+			labels = []string{h.label}
+		}
+		m.descs[h.name] = prometheus.NewDesc(h.name, h.text, labels, nil)
+	}
+	return m
+}
+
+// Describe tells the registry what there is.
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range m.descs {
+		out <- d
+	}
+}
+
+// Collect reads the rooms' counters.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	m.collectCoAP(sender{m, out})
+	m.collectStore(sender{m, out})
+}
+
+// sender sends metrics by name.
+type sender struct {
+	m   *metrics
+	out chan<- prometheus.Metric
+}
+
+func (s sender) counter(name string, v uint64, label ...string) {
+	s.out <- prometheus.MustNewConstMetric(s.m.descs[name], prometheus.CounterValue, float64(v), label...)
+}
+
+func (s sender) gauge(name string, v int, label ...string) {
+	s.out <- prometheus.MustNewConstMetric(s.m.descs[name], prometheus.GaugeValue, float64(v), label...)
+}
+
+func (m *metrics) collectCoAP(s sender) {
+	c := m.system.coap.Stats()
+	s.counter("behest_coap_datagrams_total", c.Received, "in")
+	s.counter("behest_coap_datagrams_total", c.Sent, "out")
+	s.counter("behest_coap_requests_total", c.Requests)
+	for reason, n := range map[string]uint64{
+		"malformed": c.Malformed, "truncated": c.Truncated, "duplicate": c.Duplicates, "bad_option": c.BadOptions,
+		"overload": c.Refused, "stray": c.Strays, "ping": c.Pings, "panic": c.Panics,
+	} {
+		s.counter("behest_coap_ignored_total", n, reason)
+	}
+	s.counter("behest_coap_confirmables_total", c.Confirmables)
+	s.counter("behest_coap_retransmissions_total", c.Retransmissions)
+	for outcome, n := range map[string]uint64{"acked": c.Acked, "reset": c.Reset, "silent": c.Silent, "stopped": c.Stopped} {
+		s.counter("behest_coap_exchanges_total", n, outcome)
+	}
+	for reason, n := range map[string]uint64{"amplification": c.Throttled, "outbox_full": c.Overflowed, "socket": c.SendErrors} {
+		s.counter("behest_coap_unsent_total", n, reason)
+	}
+	s.gauge("behest_coap_exchanges", c.Exchanges)
+	s.gauge("behest_coap_peers", c.Peers)
+	s.counter("behest_coap_receive_dropped_total", uint64(m.system.udp.Dropped()))
+}
+
+func (m *metrics) collectStore(s sender) {
+	c := m.system.store.Stats()
+	s.counter("behest_store_commits_total", uint64(c.Commits))
+	s.counter("behest_store_members_total", uint64(c.Members))
+	s.counter("behest_store_events_total", uint64(c.Events))
+	s.counter("behest_store_refused_total", uint64(c.Refused))
+	s.counter("behest_store_doubts_total", uint64(c.Doubts))
+	for lane, n := range c.Waiting {
+		s.gauge("behest_store_waiting", n, laneNames[lane])
+	}
+	buckets, count := map[float64]uint64{}, uint64(0)
+	for _, class := range c.ByTime {
+		count += uint64(class.Count)
+		if class.Bound > 0 {
+			buckets[class.Bound.Seconds()] = count
+		}
+	}
+	s.out <- prometheus.MustNewConstHistogram(m.descs["behest_store_commit_seconds"], count, c.InCommit.Seconds(), buckets)
+}
