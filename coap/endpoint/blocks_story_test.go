@@ -140,6 +140,8 @@ func TestLaterBlockIsMatchedByPeerPathAndQuery(t *testing.T) {
 		other.want(other.ask(later("c/pump", "", codes.GET)), "Acknowledgement 4.08")
 		d.want(d.ask(later("c/pumq", "", codes.GET)), "Acknowledgement 4.08")
 		d.want(d.ask(later("cp/ump", "", codes.GET)), "Acknowledgement 4.08")
+		d.want(d.ask(later("c\x00\x0b\x00\x04pump", "", codes.GET)), "Acknowledgement 4.08")
+		d.want(d.ask(later("c\x00\x0b\x00\x00pump", "", codes.GET)), "Acknowledgement 4.08")
 		d.want(d.ask(later("c/pump", "q", codes.GET)), "Acknowledgement 4.08")
 		d.want(d.ask(later("c/pump", "", codes.POST)), "Acknowledgement 4.08")
 		d.want(d.ask(later("c/pump", "", codes.GET)), "Acknowledgement 2.05 ETag ContentFormat=60 Block2=1/0/1024 [978 bytes]")

@@ -243,9 +243,32 @@ func TestConfirmableMayCallBack(t *testing.T) {
 			t.Error(a, b)
 		}
 		d.quiet(time.Minute)
-		if got := s.e.Stats().Exchanges; got != 0 {
-			t.Error(got, "exchanges are left")
+		if got := s.e.Stats(); got.Exchanges != 0 || got.SendErrors != 0 || got.Confirmables != 1 {
+			t.Errorf("%+v", got)
 		}
+	})
+}
+
+func TestAnswerDuringBuildEndsTheExchange(t *testing.T) {
+	tell(t, simnet.Conditions{}, changed, endpoint.Options{}, func(s *story) {
+		d := s.device()
+		mid := 0
+		done := make(chan [2]int, 1)
+		s.confirm(d.peer(), &script{
+			build: func(attempt int) (endpoint.Response, bool) {
+				if attempt == 1 {
+					d.send(msg{typ: ack, mid: mid})
+					time.Sleep(time.Second) // longer than a Build may take, to make sure
+				}
+				return endpoint.Response{Code: codes.Content}, true
+			},
+			done: func(o endpoint.Outcome, attempt int) { done <- [2]int{int(o), attempt} },
+		}, endpoint.ConfirmOptions{})
+		mid = d.must().mid
+		if got := <-done; got != [2]int{int(endpoint.Acked), 0} {
+			t.Error(got)
+		}
+		d.quiet(time.Hour)
 	})
 }
 

@@ -32,6 +32,16 @@ func (e *Endpoint) Check() error {
 	if n != e.exchanges.len() {
 		return fmt.Errorf("%d exchanges, counted %d", n, e.exchanges.len())
 	}
+	remembered := 0
+	for i := range e.peers.slab {
+		p := e.peers.at(uint32(i))
+		if remembered += int(p.repeats); p.repeats > 0 && e.peers.find(p.key) != uint32(i) {
+			return fmt.Errorf("peer %d is gone, and %d of its requests are not", i, p.repeats)
+		}
+	}
+	if remembered != e.repeats.len() {
+		return fmt.Errorf("peers have %d requests of %d", remembered, e.repeats.len())
+	}
 	for i := range e.downloads.slab {
 		if x := e.downloads.at(uint32(i)); x.frozen {
 			frozen[x.peer]++

@@ -306,7 +306,7 @@ func TestFloodingPeerCannotTakeAllPlaces(t *testing.T) {
 		for range 2 {
 			flood.want(flood.must(), "Acknowledgement 2.04")
 		}
-		flood.want(flood.ask(msg{code: codes.POST, mid: 9, options: path("quick")}), "Acknowledgement 2.04")
+		flood.want(flood.ask(msg{code: codes.POST, mid: 9, options: path("slow")}), "Acknowledgement 2.04")
 		// Enough peers fill the pool and its queue: then it is 5.03 for all.
 		for range 3 {
 			d := s.device()

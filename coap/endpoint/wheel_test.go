@@ -50,6 +50,9 @@ func TestWheelFiresWhatANaiveListWould(t *testing.T) {
 			}
 			var got, want []uint32
 			for _, f := range w.advance(now, nil) {
+				if naive[f.ref].at > now {
+					t.Fatalf("fired at %v what is due at %v", now, naive[f.ref].at)
+				}
 				got = append(got, f.ref)
 			}
 			for r, x := range naive {
