@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"behest/store"
 	"behest/store/sqlite"
 )
 
@@ -18,7 +19,7 @@ run beside a server. It prints what it counted, and every fault; with a fault
 the exit code is 1.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			data, _ := cmd.Flags().GetString("data")
-			report, err := sqlite.Check(cmd.Context(), config{Data: data}.path(databaseFile))
+			report, err := store.Check(cmd.Context(), config{Data: data}.path(databaseFile))
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ import (
 	"behest/coap/udp"
 	"behest/command/dispatch"
 	"behest/httpapi"
+	"behest/store"
 	"behest/store/sqlite"
 )
 
@@ -72,7 +73,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 			s.close()
 		}
 	}()
-	if s.store, err = sqlite.Open(ctx, c.path(databaseFile), sqlite.Options{Logger: log}); err != nil {
+	if s.store, err = store.Open(ctx, c.path(databaseFile), sqlite.Options{Logger: log}); err != nil {
 		return nil, err
 	}
 	if err := removeFile(c.path(addressesFile)); err != nil {
