@@ -1,0 +1,221 @@
+package sqlite
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"behest/command"
+)
+
+// TestNumbersInTheFileStand holds every number that a file keeps. A row that
+// changes here changes the meaning of every store that exists: add at the end
+// instead.
+func TestNumbersInTheFileStand(t *testing.T) {
+	names := func(n int, name func(int) string) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprint(i, "=", name(i)))
+		}
+		return strings.Join(all, " ")
+	}
+	rows := []struct{ name, got, want string }{
+		{"states", names(15, func(i int) string { return command.State(i).String() }),
+			"0= 1=awaiting_approval 2=scheduled 3=queued 4=sent 5=delivered 6=running 7=canceling 8=succeeded 9=failed 10=rejected 11=denied 12=canceled 13=expired 14=timed_out"},
+		{"effects", names(4, func(i int) string { return command.Effect(i).String() }), "0=none 1=partial 2=applied 3=unknown"},
+		{"statuses", names(5, func(i int) string { return command.Status(i).String() }), "0=running 1=success 2=failure 3=rejected 4=canceled"},
+		{"redelivery", names(3, func(i int) string { return command.Redelivery(i).String() }), "0=dedup 1=safe 2=once"},
+		{"causes", names(19, func(i int) string { return command.Cause(i).String() }),
+			"0= 1=never_registered 2=not_observing 3=unreachable 4=asleep 5=behind_other_command 6=outside_window 7=held 8=approval_lapsed 9=approval_unused " +
+				"10=no_report 11=silent 12=unacknowledged 13=not_canceled 14=device_removed 15=not_entitled 16=restored 17=device_reset 18=integrity_failed"},
+		{"event types", names(len(eventTypes), func(i int) string { return string(eventTypes[i]) }),
+			"0= 1=command.created 2=command.ended 3=command.settled 4=device.registered 5=device.deregistered 6=device.observing 7=device.unreachable " +
+				"8=device.two_devices 9=device.reset 10=device.store_rolled_back 11=device.last_refused 12=execution.report_orphaned 13=execution.progress " +
+				"14=execution.report_noted 15=execution.report_contradicted 16=execution.closed_unknown 17=execution.awaiting_approval 18=execution.scheduled " +
+				"19=execution.queued 20=execution.sent 21=execution.delivered 22=execution.running 23=execution.canceling 24=execution.succeeded " +
+				"25=execution.failed 26=execution.rejected 27=execution.denied 28=execution.canceled 29=execution.expired 30=execution.timed_out " +
+				"31=device.edited 32=device.removed"},
+		{"the SQL's idea of an end", fmt.Sprint(command.Succeeded.Ended(), command.Canceling.Ended(), uint8(command.Succeeded)), "true false 8"},
+	}
+	for _, row := range rows {
+		if d := cmp.Diff(row.got, row.want); d != "" {
+			t.Errorf("%s: got (-) and want (+) differ:\n%s", row.name, d)
+		}
+	}
+}
+
+// TestBytesInTheFileStand holds the packed columns byte for byte.
+func TestBytesInTheFileStand(t *testing.T) {
+	at := time.UnixMilli(1_700_000_000_000).UTC()
+	c := &command.Command{Clocks: command.DefaultClocks, CreatedAt: at, Devices: 1, Params: []byte{0xa0}, NotBefore: at.Add(time.Second)}
+	c.Policy = command.Policy{WireCode: 7, Redelivery: command.Once, Fresh: true}
+	k := kindOf(c)
+	code, effect, n := int64(-3), command.EffectPartial, uint32(2)
+	report := command.Report{Status: command.StatusFailure, Code: &code, Text: "no", Result: []byte{0xf6}, Effect: &effect, N: &n, Next: time.Second}
+	x := command.Execution{Command: c, Cause: command.Silent, Late: true, Attempts: 2, QueuedAt: at, SentAt: at.Add(time.Second), EndedAt: at.Add(500 * time.Millisecond)}
+	row := sealed{n: 9, count: 2, epoch: 1, at: at.UnixMilli()}
+	row.events = appendEvents(nil, row.at, []command.Event{
+		{Type: command.EventIssued, At: at, Actor: "ann", CommandN: 300, Device: 4},
+		{Type: "new.one", At: at.Add(-time.Millisecond), CommandN: 299, Data: json.RawMessage("{}")},
+	})
+	rows := []struct {
+		name string
+		got  []byte
+		want string
+	}{
+		{"terms", appendTerms(nil, &k), "9337" + "07" + "02" + "80f0b252" + "80f0b252" + "80a0f6a713" + "c0a907" + "8090e4c004"},
+		{"intent", appendIntent(nil, c, true), "37" + "80f0b252" + "c0cf24" + "d00f" + "01a0"},
+		{"report", appendReport(nil, &report), "f20b" + "05" + "026e6f" + "01f6" + "01" + "d00f" + "02"},
+		{"course", appendCourse(nil, &x), "b708" + "0b" + "04" + "00" + "d00f" + "e707"},
+		{"events", row.events, "17" + "00" + "03616e6e" + "d804" + "08" + "0a" + "076e65772e6f6e65" + "01" + "01" + "027b7d"},
+		{"hash", row.chained(bytes.Repeat([]byte{1}, 32)), "b0699948ddff316879c196039d0f16442a58c4dbf6343cf9a47d9c135fbb5b9d"},
+	}
+	for _, row := range rows {
+		if got := fmt.Sprintf("%x", row.got); got != row.want {
+			t.Errorf("%s: got %s, want %s", row.name, got, row.want)
+		}
+	}
+}
+
+// columns are the decoders, each with a column that an encoder wrote.
+func columns() map[string]struct {
+	b      []byte
+	unpack func([]byte) error
+} {
+	at := time.UnixMilli(1_700_000_000_000).UTC()
+	c := &command.Command{Clocks: command.DefaultClocks, CreatedAt: at, Devices: 3, Params: []byte{1, 2, 3}, NotBefore: at}
+	c.Policy = command.Policy{WireCode: 300, Redelivery: command.Safe}
+	k := kindOf(c)
+	x := command.Execution{Command: c, Cause: command.Silent, Attempts: 200, QueuedAt: at, SentAt: at.Add(time.Hour)}
+	progress, code := uint8(200), int64(math.MinInt64)
+	r := command.Report{Status: command.StatusRunning, Progress: &progress, Code: &code, Text: "text", Prev: []byte{1}, Odd: []byte{}}
+	events := sealed{n: 1, count: 2, at: at.UnixMilli(), events: appendEvents(nil, at.UnixMilli(), []command.Event{
+		{Type: "new.one", At: at, Actor: "ann", CommandN: 300, Device: 4, Data: json.RawMessage("{}")}, {Type: command.EventIssued, At: at, Device: 300},
+	})}
+	type column = struct {
+		b      []byte
+		unpack func([]byte) error
+	}
+	return map[string]column{
+		"terms":  {appendTerms(nil, &k), func(b []byte) error { return unpackTerms(b, new(command.Command)) }},
+		"intent": {appendIntent(nil, c, false), func(b []byte) error { _, err := unpackIntent(b, new(command.Command)); return err }},
+		"course": {appendCourse(nil, &x), func(b []byte) error { return unpackCourse(b, &command.Execution{Command: c}) }},
+		"report": {appendReport(nil, &r), func(b []byte) error { _, err := unpackReport(b); return err }},
+		"events": {events.events, func(b []byte) error {
+			r := events
+			r.events = b
+			_, err := unpackEvents(&r)
+			return err
+		}},
+	}
+}
+
+func TestEveryShorterColumnIsRefused(t *testing.T) {
+	n := 0
+	for name, c := range columns() {
+		if err := c.unpack(c.b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for i := range c.b {
+			n++
+			if c.unpack(c.b[:i]) == nil {
+				t.Errorf("%s: the first %d of %d bytes are taken", name, i, len(c.b))
+			}
+		}
+		if c.unpack(append(bytes.Clone(c.b), 0)) == nil {
+			t.Errorf("%s: a byte too many is taken", name)
+		}
+		if c.unpack([]byte{0xff, 0xff, 0xff, 0x7f}) == nil {
+			t.Errorf("%s: flags that nobody knows are taken", name)
+		}
+	}
+	t.Logf("%d prefixes", n)
+}
+
+func FuzzUnpack(f *testing.F) {
+	for _, c := range columns() {
+		f.Add(c.b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, c := range columns() {
+			c.unpack(b) // must come back
+		}
+		if r, err := unpackReport(b); err == nil {
+			again, err := unpackReport(appendReport(nil, &r))
+			if d := cmp.Diff(again, r); err != nil || d != "" {
+				t.Errorf("a report changed on its way: %v\n%s", err, d)
+			}
+		}
+		row := sealed{n: 1, at: 5, events: b}
+		for row.count = range 4 {
+			if events, err := unpackEvents(&row); err == nil {
+				second := sealed{n: 1, count: row.count, at: 5, events: appendEvents(nil, 5, events)}
+				again, err := unpackEvents(&second)
+				if d := cmp.Diff(again, events, cmpopts.EquateEmpty()); err != nil || d != "" {
+					t.Errorf("events changed on their way: %v\n%s", err, d)
+				}
+			}
+		}
+	})
+}
+
+func TestTheLogGoesBackInTimeNever(t *testing.T) {
+	events := []command.Event{{Type: command.EventIssued, At: time.UnixMilli(7)}}
+	first, end := chain{hash: make([]byte, 32)}.seal(1, 1000, events)
+	second, end := end.seal(1, 400, events) // the wall clock was set back
+	if first.at != 1000 || second.at != 1000 || end.n != 2 || end.at != 1000 {
+		t.Errorf("sealed at %d and %d, the end is %+v", first.at, second.at, end)
+	}
+	got, err := unpackEvents(&second)
+	if err != nil || len(got) != 1 || !got[0].At.Equal(events[0].At) || got[0].N != 2 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if bytes.Equal(first.hash, second.hash) {
+		t.Error("two rows have one hash")
+	}
+}
+
+func TestNetworkFilesystemsAreRefused(t *testing.T) {
+	for magic, want := range map[uint32]string{
+		0x6969: "NFS", 0xff534d42: "SMB", 0xfe534d42: "SMB", 0x00c36400: "Ceph", 0x5346414f: "AFS",
+		0xef53: "", 0x9123683e: "", 0x58465342: "", 0x01021994: "", 0x794c7630: "", // ext4, btrfs, xfs, tmpfs, overlay
+	} {
+		if got := filesystemName(magic); got != want {
+			t.Errorf("%#x is %q, want %q", magic, got, want)
+		}
+	}
+}
+
+func TestEverySettingIsReadBack(t *testing.T) {
+	for _, m := range []mode{writing, reading} {
+		path := t.TempDir() + "/x.db"
+		if m == reading {
+			w, err := connect(path, writing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.close()
+		}
+		c, err := connect(path, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range settings(m) {
+			wrong := settings(m)
+			wrong[name] = value + "0"
+			if err := c.verify(wrong); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s is not looked at: %v", name, err)
+			}
+		}
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
