@@ -24,7 +24,9 @@
 // own request, which paces it); exponential back-off; no answer to an answer;
 // and at most three bytes out for each byte in towards an address that has not
 // proven that it receives (RFC 9175 2.4). A response that would be larger goes
-// out in smaller blocks, or, when no block fits, as a bare 5.03.
+// out in smaller blocks, or, when no block fits, as a bare 5.03; an attempt of a
+// confirmable of which no block fits stays here, and its clock runs on. An ACK of
+// a confirmable proves the address, unless many ids were guessed wrong before.
 //
 // To the process: nothing is kept for an idle peer. What is kept of a peer
 // lives until EXCHANGE_LIFETIME after its last message; every table has a bound
