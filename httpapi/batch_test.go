@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,57 +66,16 @@ func TestEachOfABatchIsItsOwn(t *testing.T) {
 	}
 }
 
-// batcher takes intents together.
-type batcher struct {
-	*desk
-	calls int
-}
-
-func (b *batcher) IssueBatch(_ context.Context, in []command.Intent) ([]command.Issued, []error) {
-	b.calls++
-	issued, errs := make([]command.Issued, len(in)), make([]error, len(in))
-	for i := range in {
-		issued[i], errs[i] = answerOne(in[i])
-	}
-	return issued, errs
-}
-
-func TestABatchGoesToTheStoreAtOnce(t *testing.T) {
-	b := &batcher{desk: &desk{}}
-	s := serve(t, b, b, Options{})
-	if diff := cmp.Diff(outcome(t, s.do(ask{name: "batch", path: "/v1/commands/batch", body: aBatch})), wantOfBatch); diff != "" {
-		t.Errorf("(-got +want):\n%s", diff)
-	}
-	if b.calls != 1 {
-		t.Errorf("%d calls", b.calls)
-	}
-}
-
 func TestAThousandAreABatchAndOneMoreIsNot(t *testing.T) {
-	var mu sync.Mutex
 	n := 0
-	d := &desk{issue: func(_ context.Context, in command.Intent) (command.Issued, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		n++
-		if n == 7 {
-			panic("boom")
-		}
-		return answerOne(in)
-	}}
+	d := &desk{issue: func(_ context.Context, in command.Intent) (command.Issued, error) { n++; return answerOne(in) }}
 	s := serve(t, d, d, Options{})
 	batch := func(n int) string {
 		return `{"commands":[` + strings.TrimSuffix(strings.Repeat(anIntent+",", n), ",") + `]}`
 	}
 	got := outcome(t, s.do(ask{name: "1,000", path: "/v1/commands/batch", body: batch(1000)}))
-	odd := 0
-	for _, o := range got {
-		if o != "t" {
-			odd++
-		}
-	}
-	if len(got) != 1000 || odd != 1 {
-		t.Errorf("%d results, %d of them refused; want 1000 and the one that panicked", len(got), odd)
+	if len(got) != 1000 || n != 1000 {
+		t.Errorf("%d results of %d intents; want 1000", len(got), n)
 	}
 	for name, body := range map[string]string{
 		"1,001": batch(1001), "none": batch(0), "no list": `{}`, "a fault in one": `{"commands":[` + anIntent + `,{"type":"t"}]}`,
@@ -128,8 +86,57 @@ func TestAThousandAreABatchAndOneMoreIsNot(t *testing.T) {
 			t.Errorf("%s: %d, %d were issued: %s", name, r.status, n-100, r.body)
 		}
 	}
-	r := s.do(ask{name: "over 4 MiB", path: "/v1/commands/batch", body: strings.Repeat(" ", batchBodyMax+1)})
+	r := s.do(ask{name: "over 8 MiB", path: "/v1/commands/batch", body: strings.Repeat(" ", batchBodyMax+1)})
 	if r.status != 413 {
-		t.Errorf("over 4 MiB: %d", r.status)
+		t.Errorf("over 8 MiB: %d", r.status)
+	}
+}
+
+// The same request under the same key is done once, and answered alike.
+func TestAKeyIsGoodForOneRequest(t *testing.T) {
+	n := 0
+	d := &desk{issue: func(_ context.Context, in command.Intent) (command.Issued, error) {
+		n++
+		if in.Type == "refused" {
+			return command.Issued{}, command.Errorf(command.CodeDeviceFull, "full")
+		}
+		v := pumpCommand(command.Queued)
+		v.Command.Type, v.Command.Reason = in.Type, fmt.Sprint("number ", n)
+		return command.Issued{View: v, Refused: []command.Refusal{{Device: "x", Code: command.CodeDeviceFull}}}, nil
+	}}
+	s := serve(t, d, d, Options{})
+	key := func(k string) map[string]string { return map[string]string{"Idempotency-Key": k} }
+	ask1 := ask{name: "first", path: "/v1/commands", body: anIntent, header: key("k")}
+	first := s.do(ask1)
+	if first.status != 201 || !strings.Contains(first.body, `"reason":"number 1"`) || !strings.Contains(first.body, `"refused"`) {
+		t.Fatalf("first: %d %s", first.status, first.body)
+	}
+	again := s.do(ask1)
+	if diff := cmp.Diff(again.body, first.body); diff != "" || again.status != 201 || again.header.Get("Location") != first.header.Get("Location") {
+		t.Errorf("again: %d %v %s", again.status, again.header, diff)
+	}
+	for _, tt := range []struct {
+		a      ask
+		status int
+		n      int
+	}{
+		{ask{name: "other order and space", path: "/v1/commands", body: `{ "targets":{"devices":["pump-7"]}, "type":"t" }`, header: key("k")}, 201, 1},
+		{ask{name: "another body", path: "/v1/commands", body: params("1"), header: key("k")}, 409, 1},
+		{ask{name: "params that differ by a digit", path: "/v1/commands", body: params("1.0"), header: key("k2")}, 201, 2},
+		{ask{name: "and by no more", path: "/v1/commands", body: params("1"), header: key("k2")}, 409, 2},
+		{ask{name: "another key", path: "/v1/commands", body: anIntent, header: key("K")}, 201, 3},
+		{ask{name: "another user", as: "admin", path: "/v1/commands", body: anIntent, header: key("k")}, 201, 4},
+		{ask{name: "another route", path: "/v1/commands/batch", body: `{"commands":[` + anIntent + `]}`, header: key("k")}, 200, 5},
+		{ask{name: "the batch again", path: "/v1/commands/batch", body: `{"commands":[` + anIntent + `]}`, header: key("k")}, 200, 5},
+		{ask{name: "refused", path: "/v1/commands", body: `{"type":"refused","targets":{"devices":["x"]}}`, header: key("r")}, 429, 6},
+		{ask{name: "mended under the same key", path: "/v1/commands", body: anIntent, header: key("r")}, 201, 7},
+		{ask{name: "with a wait", path: "/v1/commands?wait_seconds=1", body: anIntent, header: key("k")}, 201, 7},
+		{ask{name: "an empty key", path: "/v1/commands", body: anIntent, header: key("")}, 400, 7},
+		{ask{name: "a key that is too long", path: "/v1/commands", body: anIntent, header: key(strings.Repeat("k", 256))}, 400, 7},
+		{ask{name: "a key that does not print", path: "/v1/commands", body: anIntent, header: key("\u00e9")}, 400, 7},
+	} {
+		if r := s.do(tt.a); r.status != tt.status || n != tt.n {
+			t.Errorf("%s: %d and %d issued, want %d and %d: %s", tt.a.name, r.status, n, tt.status, tt.n, r.body)
+		}
 	}
 }

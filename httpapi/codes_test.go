@@ -124,8 +124,8 @@ func TestFaultsAreBounded(t *testing.T) {
 		t.Errorf("got %d with %d faults", r.status, strings.Count(r.body, "is not known here"))
 	}
 	for name, body := range map[string]string{
-		"has 67 members": `{"type":"t","targets":{"devices":["pump-7"]},` + strings.ReplaceAll(labels(65), `"k`, `"x`) + `}`,
-		"has 1001 items": `{"type":"t","targets":{"devices":[` + names(1001) + `]}}`,
+		"has 67 members":   `{"type":"t","targets":{"devices":["pump-7"]},` + strings.ReplaceAll(labels(65), `"k`, `"x`) + `}`,
+		"has 100001 items": `{"type":"t","targets":{"devices":[` + names(100_001) + `]}}`,
 	} {
 		if r := s.do(ask{name: name, path: "/v1/commands", body: body}); r.status != 400 || !strings.Contains(r.body, name) || strings.Count(r.body, "pointer") != 1 {
 			t.Errorf("%s: %d %s", name, r.status, r.body)

@@ -453,6 +453,9 @@ type Command struct {
 	// Targets Which devices a command is for. Several members are a union; at least one must name something.
 	Targets Targets `json:"targets"`
 
+	// DeviceCount How many devices the targets came to.
+	DeviceCount int `json:"device_count"`
+
 	// Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
 	Labels Labels `json:"labels,omitempty"`
 
@@ -474,6 +477,9 @@ type Command struct {
 
 	// Counts How many executions are in which state. States without any are left out.
 	Counts Counts `json:"counts"`
+
+	// Pending How many of them have no execution yet; they get them group by group. Left out when all have.
+	Pending *int `json:"pending,omitempty"`
 
 	// Digest Names exactly what is asked of whom and until when: type version, params, devices and clocks. Left out where
 	// the list of devices is not at hand.
@@ -500,7 +506,7 @@ type Command struct {
 	// RunForSeconds How long a device may take.
 	RunForSeconds int64 `json:"run_for_seconds"`
 
-	// Refused In the answer that issued it: targets that it could not have, each with why. It goes to the others.
+	// Refused Targets that it could not have, each with why. It goes to the others.
 	Refused []Refusal `json:"refused,omitempty"`
 }
 
@@ -997,7 +1003,7 @@ type Role string
 
 // Targets Which devices a command is for. Several members are a union; at least one must name something.
 type Targets struct {
-	// Devices By id, at most 500, none twice.
+	// Devices By id, at most 100,000, none twice. Of a command, the first 500 are shown.
 	Devices []DeviceName `json:"devices,omitempty"`
 
 	// Groups By the name of a group.
@@ -1015,6 +1021,9 @@ type TargetsAll bool
 
 // TypeName The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
 type TypeName = string
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
 
 // IfMatch defines model for IfMatch.
 type IfMatch = string
@@ -1077,6 +1086,23 @@ type ListCommandsParams struct {
 type IssueCommandParams struct {
 	// WaitSeconds How long the answer may wait for the command's end, 0 to 60 seconds.
 	WaitSeconds *WaitSeconds `form:"wait_seconds,omitempty" json:"wait_seconds,omitempty"`
+
+	// IdempotencyKey A name that the client gives this request, 1 to 255 printable characters, so that it can be sent again when the
+	// answer was lost: whatever was accepted under the key is not accepted again, and the answer is the one that was
+	// given, as it was then. (With `wait_seconds`, it is the command as it is.) It belongs to the user and the route,
+	// and is kept as long as what it made, at least 24 hours. Another body under the same key is 409. A request of
+	// which nothing was accepted leaves its key free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// IssueBatchParams defines parameters for IssueBatch.
+type IssueBatchParams struct {
+	// IdempotencyKey A name that the client gives this request, 1 to 255 printable characters, so that it can be sent again when the
+	// answer was lost: whatever was accepted under the key is not accepted again, and the answer is the one that was
+	// given, as it was then. (With `wait_seconds`, it is the command as it is.) It belongs to the user and the route,
+	// and is kept as long as what it made, at least 24 hours. Another body under the same key is 409. A request of
+	// which nothing was accepted leaves its key free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetCommandParams defines parameters for GetCommand.
@@ -1205,7 +1231,7 @@ type ServerInterface interface {
 	IssueCommand(ctx echo.Context, params IssueCommandParams) error
 	// IssueBatch Ask for up to 1,000 commands at once
 	// (POST /v1/commands/batch)
-	IssueBatch(ctx echo.Context) error
+	IssueBatch(ctx echo.Context, params IssueBatchParams) error
 	// GetCommand One command
 	// (GET /v1/commands/{id})
 	GetCommand(ctx echo.Context, id OfCommand, params GetCommandParams) error
@@ -1391,6 +1417,23 @@ func (w *ServerInterfaceWrapper) IssueCommand(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait_seconds: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.IssueCommand(ctx, params)
 	return err
@@ -1400,8 +1443,28 @@ func (w *ServerInterfaceWrapper) IssueCommand(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) IssueBatch(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params IssueBatchParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.IssueBatch(ctx)
+	err = w.Handler.IssueBatch(ctx, params)
 	return err
 }
 
@@ -2163,7 +2226,8 @@ func (response IssueCommanddefaultApplicationProblemPlusJSONResponse) VisitIssue
 }
 
 type IssueBatchRequestObject struct {
-	Body *IssueBatchJSONRequestBody
+	Params IssueBatchParams
+	Body   *IssueBatchJSONRequestBody
 }
 
 type IssueBatchResponseObject interface {
@@ -3113,8 +3177,10 @@ func (sh *strictHandler) IssueCommand(ctx echo.Context, params IssueCommandParam
 }
 
 // IssueBatch operation middleware
-func (sh *strictHandler) IssueBatch(ctx echo.Context) error {
+func (sh *strictHandler) IssueBatch(ctx echo.Context, params IssueBatchParams) error {
 	var request IssueBatchRequestObject
+
+	request.Params = params
 
 	var body IssueBatchJSONRequestBody
 	var err error

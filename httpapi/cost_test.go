@@ -12,7 +12,7 @@ func BenchmarkHostileBodies(b *testing.B) {
 	many := func(item string) string {
 		list := []string{}
 		size := 0
-		for i := 0; size < commandBodyMax-4096; i++ {
+		for i := 0; size < 250_000; i++ {
 			list = append(list, fmt.Sprintf(item, i))
 			size += len(list[i]) + 1
 		}

@@ -59,6 +59,14 @@ type desk struct {
 	device       func(name string) (device.View, error)
 	devices      func(f device.Filter) ([]device.View, bool, error)
 	health       func(ctx context.Context) error
+
+	mu   sync.Mutex
+	kept map[[32]byte]kept // answers under keys
+}
+
+type kept struct {
+	request [32]byte
+	body    []byte
 }
 
 func (d *desk) Issue(ctx context.Context, in command.Intent) (command.Issued, error) {
@@ -69,6 +77,35 @@ func (d *desk) Issue(ctx context.Context, in command.Intent) (command.Issued, er
 	v.Command.Type, v.Command.Params, v.Command.RequestedBy = in.Type, in.Params, in.RequestedBy
 	v.Command.Labels, v.Command.Reason, v.Command.NotBefore = in.Labels, in.Reason, in.NotBefore
 	return command.Issued{View: v}, nil
+}
+
+func (d *desk) IssueBatch(ctx context.Context, in []command.Intent) ([]command.Issued, []error, error) {
+	issued, errs := make([]command.Issued, len(in)), make([]error, len(in))
+	for i := range in {
+		issued[i], errs[i] = d.Issue(ctx, in[i])
+	}
+	return issued, errs, nil
+}
+
+func (d *desk) IssueOnce(ctx context.Context, once command.Claim, in []command.Intent,
+	render func([]command.Issued, []error) []byte) (body []byte, again bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k, there := d.kept[once.Key]; there {
+		if k.request != once.Request {
+			return nil, false, command.Errorf(command.CodeConflict, "the key was used for another request")
+		}
+		return k.body, true, nil
+	}
+	issued, errs, _ := d.IssueBatch(ctx, in)
+	body = render(issued, errs)
+	if slices.Contains(errs, nil) {
+		if d.kept == nil {
+			d.kept = make(map[[32]byte]kept)
+		}
+		d.kept[once.Key] = kept{once.Request, body}
+	}
+	return body, false, nil
 }
 
 func (d *desk) Cancel(_ context.Context, id command.ID, devices []string, by string) (command.View, error) {
@@ -216,6 +253,18 @@ type service struct {
 	stop   func()
 	client *http.Client
 	router routers.Router
+}
+
+// adopt lets a token of an earlier service stand for the operator.
+func (s *service) adopt(text string) {
+	s.t.Helper()
+	token, err := access.ParseToken(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.keeper.Add(token, access.Identity{User: "operator-1", Roles: access.Operator}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // lines is what the log has.

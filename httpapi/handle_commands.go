@@ -26,21 +26,25 @@ func (h handlers) IssueCommand(ctx context.Context, r IssueCommandRequestObject)
 		return nil, err
 	}
 	defer w.leave()
+	if r.Params.IdempotencyKey != nil {
+		return h.issueOnce(ctx, *r.Params.IdempotencyKey, in, w)
+	}
 	issued, err := h.use.Issue(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	shape := viewCommand(issued.View)
+	shape := viewIssued(issued)
 	if w.seconds > 0 {
 		// It is accepted, whatever becomes of the wait.
 		if v, err := w.wait(ctx, issued.Command.ID); err == nil {
-			shape = viewCommand(v)
+			shape = viewIssued(command.Issued{View: v, Refused: issued.Refused})
 		}
 	}
-	shape.Refused = viewRefused(issued.Refused)
-	return IssueCommand201JSONResponse{
-		Body: shape, Headers: IssueCommand201ResponseHeaders{Location: "/v1/commands/" + shape.ID},
-	}, nil
+	return issuedAnswer(shape), nil
+}
+
+func issuedAnswer(c Command) IssueCommand201JSONResponse {
+	return IssueCommand201JSONResponse{Body: c, Headers: IssueCommand201ResponseHeaders{Location: "/v1/commands/" + c.ID}}
 }
 
 func (h handlers) GetCommand(ctx context.Context, r GetCommandRequestObject) (GetCommandResponseObject, error) {

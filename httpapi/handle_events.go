@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 	"mime"
 	"net/http"
 	"strconv"
@@ -140,9 +139,6 @@ type eventPage EventPage
 func (p eventPage) VisitListEventsResponse(w http.ResponseWriter) error        { return answer(w, p) }
 func (p eventPage) VisitListCommandEventsResponse(w http.ResponseWriter) error { return answer(w, p) }
 
-// String is an event's id.
-func (p Place) String() string { return fmt.Sprintf("%d-%d", p.Epoch, p.N) }
-
 // parsePlace is the inverse.
 func parsePlace(id string) (Place, error) {
 	epoch, n, _ := strings.Cut(id, "-")
@@ -157,7 +153,7 @@ func parsePlace(id string) (Place, error) {
 // viewEvent is an event as the contract shows it.
 func viewEvent(e command.Event) Event {
 	out := Event{
-		ID: Place{e.Epoch, e.N}.String(), Type: string(e.Type), Time: Time(e.At), Actor: e.Actor,
+		ID: Place{Epoch: e.Epoch, N: e.N}.String(), Type: string(e.Type), Time: Time(e.At), Actor: e.Actor,
 		Device: e.Name, Data: e.Data,
 	}
 	if e.Command != (command.ID{}) {

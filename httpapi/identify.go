@@ -18,9 +18,10 @@ import (
 
 // about is what is known of a request while it is served.
 type about struct {
-	id   string          // names it in the answer and in the log
-	who  access.Identity // zero: nobody yet, or nobody needed
-	echo echo.Context
+	id    string          // names it in the answer and in the log
+	who   access.Identity // zero: nobody yet, or nobody needed
+	asked [32]byte        // digest of the body, if it bears an Idempotency-Key
+	echo  echo.Context
 }
 
 type aboutKey struct{}

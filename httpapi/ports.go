@@ -11,6 +11,15 @@ import (
 // that it is on disk. Refusals are *command.Error.
 type UseCases interface {
 	Issue(ctx context.Context, in command.Intent) (command.Issued, error)
+	// IssueBatch accepts many in one commit, each answered at its own place.
+	IssueBatch(ctx context.Context, in []command.Intent) (issued []command.Issued, errs []error, err error)
+	// IssueOnce is IssueBatch for a request that may come again. What render
+	// makes is kept in the same commit, and is the answer from then on; again
+	// says that it was given before. Another request under the same key is
+	// CodeConflict. What nothing was accepted of is not kept. render may be
+	// called more than once.
+	IssueOnce(ctx context.Context, once command.Claim, in []command.Intent,
+		render func([]command.Issued, []error) []byte) (body []byte, again bool, err error)
 	// Cancel answers with the command as it stands also beside CodeConflict.
 	Cancel(ctx context.Context, id command.ID, devices []string, by string) (command.View, error)
 	CancelDevice(ctx context.Context, name, by string) (canceled int, err error)
@@ -34,26 +43,11 @@ type Reads interface {
 	Health(ctx context.Context) error
 }
 
-// Batcher is what use cases offer that accept many intents in one commit.
-// Intents without an error are issued; an error is at the place of its
-// intent, and both answers have as many places as there are intents.
-type Batcher interface {
-	IssueBatch(ctx context.Context, in []command.Intent) ([]command.Issued, []error)
-}
-
-// Place is a place in the log: after event N of an epoch. N is 0 at the
-// beginning, in any epoch.
-type Place struct {
-	Epoch uint32
-	N     int64
-}
-
-// EventFilter picks events. The zero value picks all.
-type EventFilter struct {
-	Types   []command.EventType
-	Device  string
-	Command command.ID
-}
+// Place and EventFilter are the log's own words.
+type (
+	Place       = command.Place
+	EventFilter = command.EventFilter
+)
 
 // Log is the sealed log of events, as readers follow it.
 type Log interface {

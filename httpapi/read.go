@@ -18,8 +18,8 @@ import (
 
 // Limits of a body, by route. What has none here takes no body.
 const (
-	commandBodyMax = 256 << 10 // params of 64 KiB, written in the longest way, and 500 targets
-	batchBodyMax   = 4 << 20   // 1,000 commands of 4 KiB
+	commandBodyMax = 8 << 20   // 100,000 targets with names of 63 bytes, and params of 64 KiB
+	batchBodyMax   = 8 << 20   // 1,000 commands of 8 KiB
 	cancelBodyMax  = 256 << 10 // 500 names, each character escaped
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
 )
@@ -32,7 +32,7 @@ var bodyMax = map[string]int64{
 	"PATCH /v1/devices/{device}":    editBodyMax,
 }
 
-// bodyWithin is how long a body may take to arrive: 256 KiB at 70 kbit/s.
+// bodyWithin is how long a body may take to arrive: 8 MiB at 2 Mbit/s.
 const bodyWithin = 30 * time.Second
 
 // readBody reads the body of a request whole, and refuses early what is too long
@@ -138,6 +138,9 @@ func (s *Server) read(next echo.HandlerFunc) echo.HandlerFunc {
 		faults = append(faults, rt.faults(c, body != nil, value)...)
 		if len(faults) > 0 {
 			return malformed(faults...)
+		}
+		if r.Header.Get(idempotencyKey) != "" {
+			aboutOf(r.Context()).asked = digestOfRequest(value)
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return next(c)

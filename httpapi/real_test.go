@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"behest/command"
 	"behest/command/dispatch"
 	"behest/device"
@@ -20,6 +22,7 @@ import (
 var (
 	_ UseCases = (*dispatch.Dispatcher)(nil)
 	_ Reads    = (*sqlite.Store)(nil)
+	_ Log      = (*sqlite.Store)(nil)
 )
 
 // nowhere is a presenter without a network: what is presented is committed,
@@ -59,7 +62,7 @@ func inHouse(t *testing.T, dir string) (*house, func()) {
 			t.Error(err)
 		}
 	})
-	h := &house{serve(t, d, store, Options{Now: time.Now, PageKey: []byte("0123456789abcdef")}), d, store}
+	h := &house{serve(t, d, store, Options{Now: time.Now, Log: store, PageKey: []byte("0123456789abcdef")}), d, store}
 	stop := sync.OnceFunc(func() {
 		h.stop()
 		cancel()
@@ -248,5 +251,132 @@ func TestRealRefusalsSayWhy(t *testing.T) {
 	}
 	if r := h.do(ask{name: "empty", method: "POST", path: "/v1/devices/pump-7/cancel"}); r.status != 200 || !strings.Contains(r.body, `{"canceled":50}`) {
 		t.Errorf("emptied: %d %s", r.status, r.body)
+	}
+}
+
+// A client that lost its answer asks again, after a restart even, and nothing
+// is done twice.
+func TestRealKeysOutliveARestart(t *testing.T) {
+	dir := t.TempDir()
+	h, stop := inHouse(t, dir)
+	key := map[string]string{"Idempotency-Key": "8f14e45f"}
+	one := ask{name: "one", path: "/v1/commands", body: anIntent, header: key}
+	many := ask{name: "many", path: "/v1/commands/batch", header: key,
+		body: `{"commands":[` + anIntent + `,{"type":"t","params":1e999,"targets":{"devices":["a"]}},` + anIntent + `]}`}
+	first, firstMany := h.do(one), h.do(many)
+	if first.status != 201 || firstMany.status != 200 || strings.Count(firstMany.body, `"command":{`) != 2 {
+		t.Fatalf("%d %s\n%d %s", first.status, first.body, firstMany.status, firstMany.body)
+	}
+	token := h.tokens["operator"]
+	stop()
+
+	h, _ = inHouse(t, dir)
+	h.adopt(token)
+	if r := h.do(one); r.status != 201 || r.body != first.body || r.header.Get("Location") != first.header.Get("Location") {
+		t.Errorf("one again: %d %s, first %s", r.status, r.body, first.body)
+	}
+	if r := h.do(many); r.status != 200 || r.body != firstMany.body {
+		t.Errorf("many again: %d %s, first %s", r.status, r.body, firstMany.body)
+	}
+	if r := h.do(ask{name: "another", path: "/v1/commands", body: params("1"), header: key}); r.status != 409 {
+		t.Errorf("another body: %d %s", r.status, r.body)
+	}
+	r := h.do(ask{name: "all", path: "/v1/commands"})
+	if n := strings.Count(r.body, `"type_version"`); n != 3 {
+		t.Errorf("%d commands were made, want 3", n)
+	}
+}
+
+// Whoever follows the log by pages and whoever streams it see the same, over
+// a restart, each event once.
+func TestRealEventsAreToldOnce(t *testing.T) {
+	dir := t.TempDir()
+	h, stop := inHouse(t, dir)
+	h.arrive("pump-7")
+	c := h.get(ask{name: "issue", path: "/v1/commands", body: anIntent}, 201)
+	r := h.follow("/v1/events?after=1-0", nil)
+	var streamed []string
+	last := ""
+	take := func(r *reader, until string) {
+		for range 100 {
+			e := r.next()
+			streamed = append(streamed, e)
+			last, _, _ = strings.Cut(e, " ")
+			if strings.HasSuffix(e, " "+until) {
+				return
+			}
+		}
+		t.Fatalf("no %s in %v", until, streamed)
+	}
+	take(r, "execution.sent")
+	stop()
+	if got := r.next(); got != "end" {
+		t.Errorf("after the shutdown: %s", got)
+	}
+
+	h, _ = inHouse(t, dir)
+	r = h.follow("/v1/events", map[string]string{"Last-Event-Id": last})
+	if err := h.d.Report(t.Context(), "pump-7", there, uint32(*c.Execution.Seq), command.Report{Status: command.StatusSuccess}); err != nil {
+		t.Fatal(err)
+	}
+	take(r, "command.ended")
+
+	var paged []string
+	for after := "1-0"; ; {
+		r := h.do(ask{name: "page", path: "/v1/events?page_size=2&after=" + after})
+		var page EventPage
+		if err := json.Unmarshal([]byte(r.body), &page); err != nil || r.status != 200 {
+			t.Fatalf("%d %v %s", r.status, err, r.body)
+		}
+		for _, e := range page.Items {
+			paged = append(paged, e.ID+" "+e.Type)
+		}
+		if page.NextAfter == after {
+			break
+		}
+		after = page.NextAfter
+	}
+	if diff := cmp.Diff(streamed, paged[:len(streamed)]); diff != "" {
+		t.Errorf("streamed and paged (-streamed +paged):\n%s", diff)
+	}
+	of := h.do(ask{name: "of the command", path: "/v1/commands/" + c.ID + "/events?type=execution.succeeded"})
+	if of.status != 200 || strings.Count(of.body, `"id"`) != 1 || !strings.Contains(of.body, `"device":"pump-7"`) {
+		t.Errorf("of the command: %d %s", of.status, of.body)
+	}
+	gone := h.follow("/v1/events", map[string]string{"Last-Event-Id": "2-1"})
+	if got := gone.next(); !strings.HasSuffix(got, " reset") {
+		t.Errorf("from another epoch: %s", got)
+	}
+}
+
+// A command on more devices than one commit takes is answered at once.
+func TestRealFleetsAreIssuedWhole(t *testing.T) {
+	h, _ := inHouse(t, t.TempDir())
+	c := h.get(ask{name: "issue", path: "/v1/commands", body: `{"type":"t","targets":{"devices":[` + names(1000) + `]},"expect_targets":1000}`}, 201)
+	if c.DeviceCount != 1000 || c.Execution != nil || len(c.Targets.Devices) != targetsShown {
+		t.Fatalf("issued: %d devices, %d shown", c.DeviceCount, len(c.Targets.Devices))
+	}
+	seen, token := 0, ""
+	for range 1000 { // a group of executions and their events come in one commit
+		changed := h.store.Changed()
+		if c = h.get(ask{name: "look", path: "/v1/commands/" + c.ID}, 200); c.Pending == nil {
+			break
+		}
+		<-changed
+	}
+	for range 10 {
+		r := h.do(ask{name: "page", path: "/v1/commands/" + c.ID + "/executions?page_size=300" + token})
+		var page ExecutionPage
+		if err := json.Unmarshal([]byte(r.body), &page); err != nil || r.status != 200 {
+			t.Fatalf("%d %v %s", r.status, err, r.body)
+		}
+		seen += len(page.Items)
+		if page.NextPageToken == "" {
+			break
+		}
+		token = "&page_token=" + page.NextPageToken
+	}
+	if seen != 1000 {
+		t.Errorf("%d executions were seen of 1000", seen)
 	}
 }

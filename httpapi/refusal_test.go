@@ -49,7 +49,7 @@ var badInput = []ask{
 	{name: "a device twice", path: "/v1/commands", body: `{"type":"t","targets":{"devices":["a","b","a"]}}`},
 	{name: "names that are none", path: "/v1/commands",
 		body: `{"type":"","targets":{"devices":["","a/b","a\u0000b","` + strings.Repeat("n", 64) + `"]}}`},
-	{name: "501 devices", path: "/v1/commands", body: `{"type":"t","targets":{"devices":[` + names(501) + `]}}`},
+	{name: "100,001 devices", path: "/v1/commands", body: `{"type":"t","targets":{"devices":[` + names(100_001) + `]}}`},
 	{name: "durations out of range", path: "/v1/commands", body: with(`"deliver_within_seconds":0,"run_for_seconds":31536001,"expect_targets":0`)},
 	{name: "an integer that is written as a float", path: "/v1/commands", body: with(`"run_for_seconds":1e2`)},
 	{name: "an integer that no machine holds", path: "/v1/commands", body: with(`"run_for_seconds":1e999`)},

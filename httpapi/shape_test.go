@@ -117,16 +117,19 @@ func TestEffectOfManyIsWhatIsKnown(t *testing.T) {
 	for name, tt := range map[string]struct {
 		count   map[command.State]int
 		effects map[command.Effect]int
+		pending int
 		want    command.Effect
 	}{
-		"nothing left yet":      {map[command.State]int{command.Queued: 2, command.Scheduled: 1}, nil, command.EffectNone},
-		"one is on its way":     {map[command.State]int{command.Queued: 2, command.Sent: 1}, nil, command.EffectUnknown},
-		"all did":               {map[command.State]int{command.Succeeded: 2}, map[command.Effect]int{command.EffectApplied: 2}, command.EffectApplied},
-		"some did, some cannot": {map[command.State]int{command.Succeeded: 1, command.Rejected: 1}, map[command.Effect]int{command.EffectApplied: 1, command.EffectNone: 1}, command.EffectPartial},
-		"one nobody knows of":   {map[command.State]int{command.Succeeded: 1, command.TimedOut: 1}, map[command.Effect]int{command.EffectApplied: 1, command.EffectUnknown: 1}, command.EffectUnknown},
-		"some did, some wait":   {map[command.State]int{command.Succeeded: 1, command.Queued: 1}, map[command.Effect]int{command.EffectApplied: 1}, command.EffectPartial},
+		"nothing left yet":       {map[command.State]int{command.Queued: 2, command.Scheduled: 1}, nil, 0, command.EffectNone},
+		"one is on its way":      {map[command.State]int{command.Queued: 2, command.Sent: 1}, nil, 0, command.EffectUnknown},
+		"all did":                {map[command.State]int{command.Succeeded: 2}, map[command.Effect]int{command.EffectApplied: 2}, 0, command.EffectApplied},
+		"some did, some cannot":  {map[command.State]int{command.Succeeded: 1, command.Rejected: 1}, map[command.Effect]int{command.EffectApplied: 1, command.EffectNone: 1}, 0, command.EffectPartial},
+		"one nobody knows of":    {map[command.State]int{command.Succeeded: 1, command.TimedOut: 1}, map[command.Effect]int{command.EffectApplied: 1, command.EffectUnknown: 1}, 0, command.EffectUnknown},
+		"the others are pending": {map[command.State]int{command.Succeeded: 1}, map[command.Effect]int{command.EffectApplied: 1}, 9, command.EffectPartial},
+		"some did, some wait":    {map[command.State]int{command.Succeeded: 1, command.Queued: 1}, map[command.Effect]int{command.EffectApplied: 1}, 0, command.EffectPartial},
 	} {
 		v := command.View{Command: pumpCommand(command.Queued).Command}
+		v.Tally.Pending = tt.pending
 		for s, n := range tt.count {
 			v.Tally.Count[s] = n
 		}
@@ -223,5 +226,18 @@ func TestMomentsAreWrittenOneWay(t *testing.T) {
 		if err := m.UnmarshalJSON([]byte(text)); err == nil {
 			t.Errorf("%s is a moment", text)
 		}
+	}
+}
+
+func TestACommandOnManyIsShownInPart(t *testing.T) {
+	v := pumpCommand(command.Queued)
+	v.Only, v.Tally = nil, command.Tally{Pending: 1200}
+	v.Command.Targets.Devices = make([]string, 1300)
+	v.Command.Devices = 1300
+	v.Refused = []command.Refusal{{Device: "x", Code: command.CodeDeviceFull}}
+	got := viewCommand(v)
+	if len(got.Targets.Devices) != targetsShown || got.DeviceCount != 1300 || *got.Pending != 1200 || len(got.Refused) != 1 ||
+		got.State != "open" || got.Outcome != nil || got.Settled || got.Effect != "none" {
+		t.Errorf("%d of %d are shown, %d pending: %+v", len(got.Targets.Devices), got.DeviceCount, *got.Pending, got.State)
 	}
 }

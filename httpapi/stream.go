@@ -106,7 +106,7 @@ func (s *stream) tell(out *sse) (more bool, err error) {
 		return false, err
 	}
 	for _, e := range events {
-		s.told = Place{e.Epoch, e.N}
+		s.told = Place{Epoch: e.Epoch, N: e.N}
 		out.event(s.told, string(e.Type), viewEvent(e))
 	}
 	if len(events) > 0 {

@@ -169,7 +169,7 @@ func (f *collector) unknownMembers(e *openapi3.SchemaError) {
 // would take half a second.
 const (
 	membersMax = 64
-	itemsMax   = 1000
+	itemsMax   = command.TargetsMax
 )
 
 // crowded reports whether an object or array is larger than any in the

@@ -10,16 +10,21 @@ import (
 	"behest/device"
 )
 
+// targetsShown is how many of a command's targets an answer repeats. A page of
+// 500 commands to 100,000 devices each would be half a gigabyte.
+const targetsShown = 500
+
 // viewCommand is a command as the contract shows it.
 func viewCommand(v command.View) Command {
 	c := v.Command
 	out := Command{
 		ID: c.ID.String(), Type: c.Type, TypeVersion: c.TypeVersion,
 		Targets: Targets{
-			Devices: c.Targets.Devices, Groups: c.Targets.Groups,
+			Devices: c.Targets.Devices[:min(len(c.Targets.Devices), targetsShown)], Groups: c.Targets.Groups,
 			Selector: c.Targets.Selector, All: TargetsAll(c.Targets.All),
 		},
-		Labels: c.Labels, State: CommandState(v.State()), Settled: v.Tally.Settled(),
+		DeviceCount: c.Devices,
+		Labels:      c.Labels, State: CommandState(v.State()), Settled: v.Tally.Settled(),
 		Effect: Effect(effectOf(v).String()), Digest: digestOf(v),
 		RequestedBy: c.RequestedBy, Reason: c.Reason,
 		CreatedAt: Time(c.CreatedAt), ExpiresAt: Time(c.ExpiresAt()), NotBefore: timeOf(c.NotBefore),
@@ -33,6 +38,10 @@ func viewCommand(v command.View) Command {
 	if o := v.Tally.Outcome(); o != command.Open {
 		out.Outcome = new(Outcome(o))
 	}
+	if v.Tally.Pending > 0 {
+		out.Pending = &v.Tally.Pending
+	}
+	out.Refused = viewRefused(v.Refused)
 	for _, s := range command.States {
 		if n := v.Tally.Count[s]; n > 0 {
 			out.Counts[s.String()] = n
@@ -59,7 +68,8 @@ func effectOf(v command.View) command.Effect {
 			n[command.EffectNone] += v.Tally.Count[s]
 		}
 	}
-	all := v.Tally.Total()
+	n[command.EffectNone] += v.Tally.Pending
+	all := v.Tally.Total() + v.Tally.Pending
 	switch {
 	case n[command.EffectUnknown] > 0:
 		return command.EffectUnknown
@@ -83,6 +93,13 @@ func digestOf(v command.View) string {
 	}
 	sum := v.Command.Digest(devices)
 	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// viewIssued is a command that was just accepted.
+func viewIssued(i command.Issued) Command {
+	out := viewCommand(i.View)
+	out.Refused = viewRefused(i.Refused)
+	return out
 }
 
 func viewRefused(list []command.Refusal) []Refusal {

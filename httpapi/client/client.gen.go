@@ -454,6 +454,9 @@ type Command struct {
 	// Targets Which devices a command is for. Several members are a union; at least one must name something.
 	Targets Targets `json:"targets"`
 
+	// DeviceCount How many devices the targets came to.
+	DeviceCount int `json:"device_count"`
+
 	// Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
 	Labels Labels `json:"labels,omitempty"`
 
@@ -475,6 +478,9 @@ type Command struct {
 
 	// Counts How many executions are in which state. States without any are left out.
 	Counts Counts `json:"counts"`
+
+	// Pending How many of them have no execution yet; they get them group by group. Left out when all have.
+	Pending *int `json:"pending,omitempty"`
 
 	// Digest Names exactly what is asked of whom and until when: type version, params, devices and clocks. Left out where
 	// the list of devices is not at hand.
@@ -501,7 +507,7 @@ type Command struct {
 	// RunForSeconds How long a device may take.
 	RunForSeconds int64 `json:"run_for_seconds"`
 
-	// Refused In the answer that issued it: targets that it could not have, each with why. It goes to the others.
+	// Refused Targets that it could not have, each with why. It goes to the others.
 	Refused []Refusal `json:"refused,omitempty"`
 }
 
@@ -998,7 +1004,7 @@ type Role string
 
 // Targets Which devices a command is for. Several members are a union; at least one must name something.
 type Targets struct {
-	// Devices By id, at most 500, none twice.
+	// Devices By id, at most 100,000, none twice. Of a command, the first 500 are shown.
 	Devices []DeviceName `json:"devices,omitempty"`
 
 	// Groups By the name of a group.
@@ -1016,6 +1022,9 @@ type TargetsAll bool
 
 // TypeName The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
 type TypeName = string
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
 
 // IfMatch defines model for IfMatch.
 type IfMatch = string
@@ -1078,6 +1087,23 @@ type ListCommandsParams struct {
 type IssueCommandParams struct {
 	// WaitSeconds How long the answer may wait for the command's end, 0 to 60 seconds.
 	WaitSeconds *WaitSeconds `form:"wait_seconds,omitempty" json:"wait_seconds,omitempty"`
+
+	// IdempotencyKey A name that the client gives this request, 1 to 255 printable characters, so that it can be sent again when the
+	// answer was lost: whatever was accepted under the key is not accepted again, and the answer is the one that was
+	// given, as it was then. (With `wait_seconds`, it is the command as it is.) It belongs to the user and the route,
+	// and is kept as long as what it made, at least 24 hours. Another body under the same key is 409. A request of
+	// which nothing was accepted leaves its key free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// IssueBatchParams defines parameters for IssueBatch.
+type IssueBatchParams struct {
+	// IdempotencyKey A name that the client gives this request, 1 to 255 printable characters, so that it can be sent again when the
+	// answer was lost: whatever was accepted under the key is not accepted again, and the answer is the one that was
+	// given, as it was then. (With `wait_seconds`, it is the command as it is.) It belongs to the user and the route,
+	// and is kept as long as what it made, at least 24 hours. Another body under the same key is 409. A request of
+	// which nothing was accepted leaves its key free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetCommandParams defines parameters for GetCommand.
@@ -1302,7 +1328,7 @@ type ClientInterface interface {
 	// otherwise shows the state that it then has; the status stays 201.
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-	// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 	//
@@ -1318,7 +1344,7 @@ type ClientInterface interface {
 	// otherwise shows the state that it then has; the status stays 201.
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-	// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 	//
@@ -1331,23 +1357,23 @@ type ClientInterface interface {
 	//
 	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-	// is 400 for the whole. A body has at most 4 MiB.
+	// is 400 for the whole. A body has at most 8 MiB.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-	IssueBatchWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	IssueBatchWithBody(ctx context.Context, params *IssueBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// IssueBatch Ask for up to 1,000 commands at once
 	//
 	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-	// is 400 for the whole. A body has at most 4 MiB.
+	// is 400 for the whole. A body has at most 8 MiB.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-	IssueBatch(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	IssueBatch(ctx context.Context, params *IssueBatchParams, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetCommand One command
 	//
@@ -1596,7 +1622,7 @@ func (c *Client) ListCommands(ctx context.Context, params *ListCommandsParams, r
 // otherwise shows the state that it then has; the status stays 201.
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 // registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 // params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 //
@@ -1622,7 +1648,7 @@ func (c *Client) IssueCommandWithBody(ctx context.Context, params *IssueCommandP
 // otherwise shows the state that it then has; the status stays 201.
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 // registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 // params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 //
@@ -1645,13 +1671,13 @@ func (c *Client) IssueCommand(ctx context.Context, params *IssueCommandParams, b
 //
 // Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 // one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-// is 400 for the whole. A body has at most 4 MiB.
+// is 400 for the whole. A body has at most 8 MiB.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-func (c *Client) IssueBatchWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewIssueBatchRequestWithBody(c.Server, contentType, body)
+func (c *Client) IssueBatchWithBody(ctx context.Context, params *IssueBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewIssueBatchRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1666,13 +1692,13 @@ func (c *Client) IssueBatchWithBody(ctx context.Context, contentType string, bod
 //
 // Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 // one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-// is 400 for the whole. A body has at most 4 MiB.
+// is 400 for the whole. A body has at most 8 MiB.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-func (c *Client) IssueBatch(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewIssueBatchRequest(c.Server, body)
+func (c *Client) IssueBatch(ctx context.Context, params *IssueBatchParams, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewIssueBatchRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2343,22 +2369,37 @@ func NewIssueCommandRequestWithBody(server string, params *IssueCommandParams, c
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewIssueBatchRequest calls the generic IssueBatch builder with application/json body
-func NewIssueBatchRequest(server string, body IssueBatchJSONRequestBody) (*http.Request, error) {
+func NewIssueBatchRequest(server string, params *IssueBatchParams, body IssueBatchJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewIssueBatchRequestWithBody(server, "application/json", bodyReader)
+	return NewIssueBatchRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewIssueBatchRequestWithBody constructs an http.Request for the IssueBatch method, with any body, and a specified content type
-func NewIssueBatchRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewIssueBatchRequestWithBody(server string, params *IssueBatchParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2382,6 +2423,21 @@ func NewIssueBatchRequestWithBody(server string, contentType string, body io.Rea
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -3286,7 +3342,7 @@ type ClientWithResponsesInterface interface {
 	// otherwise shows the state that it then has; the status stays 201.
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-	// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 	//
@@ -3302,7 +3358,7 @@ type ClientWithResponsesInterface interface {
 	// otherwise shows the state that it then has; the status stays 201.
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-	// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 	//
@@ -3315,23 +3371,23 @@ type ClientWithResponsesInterface interface {
 	//
 	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-	// is 400 for the whole. A body has at most 4 MiB.
+	// is 400 for the whole. A body has at most 8 MiB.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-	IssueBatchWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
+	IssueBatchWithBodyWithResponse(ctx context.Context, params *IssueBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
 
 	// IssueBatchWithResponse Ask for up to 1,000 commands at once
 	//
 	// Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 	// one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-	// is 400 for the whole. A body has at most 4 MiB.
+	// is 400 for the whole. A body has at most 8 MiB.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-	IssueBatchWithResponse(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
+	IssueBatchWithResponse(ctx context.Context, params *IssueBatchParams, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
 
 	// GetCommandWithResponse One command
 	//
@@ -4618,7 +4674,7 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, para
 // otherwise shows the state that it then has; the status stays 201.
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 // registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 // params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 //
@@ -4640,7 +4696,7 @@ func (c *ClientWithResponses) IssueCommandWithBodyWithResponse(ctx context.Conte
 // otherwise shows the state that it then has; the status stays 201.
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
-// for a body over 256 KiB; 415 for another content type; 422 `unknown_device` for a device that never
+// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
 // registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
 // params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
 //
@@ -4659,13 +4715,13 @@ func (c *ClientWithResponses) IssueCommandWithResponse(ctx context.Context, para
 //
 // Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 // one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-// is 400 for the whole. A body has at most 4 MiB.
+// is 400 for the whole. A body has at most 8 MiB.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-func (c *ClientWithResponses) IssueBatchWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error) {
-	rsp, err := c.IssueBatchWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) IssueBatchWithBodyWithResponse(ctx context.Context, params *IssueBatchParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error) {
+	rsp, err := c.IssueBatchWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -4676,13 +4732,13 @@ func (c *ClientWithResponses) IssueBatchWithBodyWithResponse(ctx context.Context
 //
 // Each command is accepted or refused on its own; those that are accepted are on disk when the answer comes, in
 // one commit if they fit. `results` has one entry for each command, in their order. What is malformed anywhere
-// is 400 for the whole. A body has at most 4 MiB.
+// is 400 for the whole. A body has at most 8 MiB.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
-func (c *ClientWithResponses) IssueBatchWithResponse(ctx context.Context, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error) {
-	rsp, err := c.IssueBatch(ctx, body, reqEditors...)
+func (c *ClientWithResponses) IssueBatchWithResponse(ctx context.Context, params *IssueBatchParams, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error) {
+	rsp, err := c.IssueBatch(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
