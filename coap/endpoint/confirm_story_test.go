@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -252,19 +253,19 @@ func TestConfirmableMayCallBack(t *testing.T) {
 func TestAnswerDuringBuildEndsTheExchange(t *testing.T) {
 	tell(t, simnet.Conditions{}, changed, endpoint.Options{}, func(s *story) {
 		d := s.device()
-		mid := 0
+		var mid atomic.Int32
 		done := make(chan [2]int, 1)
 		s.confirm(d.peer(), &script{
 			build: func(attempt int) (endpoint.Response, bool) {
 				if attempt == 1 {
-					d.send(msg{typ: ack, mid: mid})
+					d.send(msg{typ: ack, mid: int(mid.Load())})
 					time.Sleep(time.Second) // longer than a Build may take, to make sure
 				}
 				return endpoint.Response{Code: codes.Content}, true
 			},
 			done: func(o endpoint.Outcome, attempt int) { done <- [2]int{int(o), attempt} },
 		}, endpoint.ConfirmOptions{})
-		mid = d.must().mid
+		mid.Store(int32(d.must().mid))
 		if got := <-done; got != [2]int{int(endpoint.Acked), 0} {
 			t.Error(got)
 		}
