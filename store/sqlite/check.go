@@ -46,7 +46,15 @@ func Check(ctx context.Context, path string) (report Report, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return report, fmt.Errorf("check the store: %w", err)
 	}
-	c, err := connect(path, checking)
+	m := checking
+	held, free := share(path)
+	if held != nil {
+		defer held.Close()
+	}
+	if _, err := os.Stat(path + "-wal"); free && errors.Is(err, os.ErrNotExist) {
+		m = alone
+	}
+	c, err := connect(path, m)
 	if err != nil {
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}

@@ -192,3 +192,39 @@ func TestAHandleIsNeverGivenTwice(t *testing.T) {
 		t.Errorf("handle %d came after %d", again, first)
 	}
 }
+
+// TestCheckLeavesNothingBehind looks at the directory around a check: files
+// that it made would belong to whoever checked, and keep the server out.
+func TestCheckLeavesNothingBehind(t *testing.T) {
+	path := lived(t)
+	list := func() (names []string) {
+		entries, err := os.ReadDir(filepath.Dir(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	before := list()
+	if _, err := sqlite.Check(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(list(), before); d != "" {
+		t.Errorf("got (-) and want (+) differ:\n%s", d)
+	}
+}
+
+// TestCheckOfWhatCannotBeWritten is the check of a backup on a read-only disk.
+func TestCheckOfWhatCannotBeWritten(t *testing.T) {
+	path := lived(t)
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: a read-only mount takes root")
+	}
+	remount(t, filepath.Dir(path))
+	r, err := sqlite.Check(context.Background(), path)
+	if err != nil || len(r.Faults) > 0 || r.Commands != 5 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}

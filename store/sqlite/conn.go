@@ -32,7 +32,8 @@ type mode int
 const (
 	writing mode = iota
 	reading
-	checking // reads, and touches nothing, whoever else has the file open
+	checking // reads beside a server, or what a crash left
+	alone    // reads a file that was closed, that nobody has open, and leaves it at that
 )
 
 // dsn is the address of the database at path.
@@ -54,6 +55,9 @@ func dsn(path string, m mode) string {
 		q.Set("_query_only", "1")
 	case checking:
 		q.Set("mode", "ro")
+	case alone:
+		q.Set("mode", "ro")
+		q.Set("immutable", "1")
 	}
 	// Only the path needs escaping, in SQLite's terms of a URI.
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
@@ -82,8 +86,11 @@ func settings(m mode) map[string]string {
 		"mmap_size": "0", "wal_autocheckpoint": strconv.Itoa(walAutocheckpoint),
 		"journal_size_limit": strconv.Itoa(journalSizeLimit), "query_only": "0",
 	}
-	if m == reading {
+	switch m {
+	case reading:
 		want["query_only"] = "1"
+	case alone:
+		delete(want, "journal_mode") // it has none while nothing can change
 	}
 	return want
 }
@@ -144,6 +151,11 @@ func (c *conn) close() error {
 }
 
 // prepared answers with the statement of text q, and binds args to it.
+//
+// In a comparison a parameter is written with a plus, as in n = +?. Without
+// it SQLite looks at the parameter's value when it plans a join, and prepares
+// the statement anew, at ten times the cost of running it, each time the
+// driver binds another.
 func (c *conn) prepared(q string, args []driver.Value) (*stmt, error) {
 	s := c.stmts[q]
 	if s == nil {

@@ -32,6 +32,25 @@ func lock(path string) (*os.File, error) {
 	return f, nil
 }
 
+// share takes the lock beside the database in common with others who only
+// look, so that no server begins to write meanwhile. It answers false when a
+// server has it. Where no server ever was, there is no lock, and none is made.
+func share(path string) (held *os.File, free bool) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR, 0)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
+		f, err = os.Open(path + ".lock")
+	}
+	if err != nil {
+		return nil, errors.Is(err, os.ErrNotExist)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, false
+	}
+	_ = sign(f) // only the name in a message depends on it
+	return f, true
+}
+
 // sign writes who has the lock, for the message to whoever wants it too.
 func sign(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
