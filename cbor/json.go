@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -37,22 +37,24 @@ func FromJSON(raw []byte, o JSONOptions) ([]byte, error) {
 	if err := json.Unmarshal(raw, new(json.RawMessage)); err != nil {
 		return nil, notJSON(err)
 	}
-	r := jsonReader{text: raw, shortest: info2Bytes}
-	if o.Float32 {
-		r.shortest = info4Bytes
+	var m jsonMapper
+	v := m.value(readJSON(raw), DepthMax)
+	if len(m.faults) == 0 {
+		mode := deterministic
+		if o.Float32 {
+			mode = asTyped // number makes no float16
+		}
+		b := must(mode.Marshal(v))
+		most := o.BytesMax
+		if most == 0 {
+			most = command.ParamsBytesMax
+		}
+		if len(b) <= most {
+			return b, nil
+		}
+		m.fault("takes " + strconv.Itoa(len(b)) + " bytes of CBOR, at most " + strconv.Itoa(most))
 	}
-	b := r.value(nil, DepthMax)
-	most := o.BytesMax
-	if most == 0 {
-		most = command.ParamsBytesMax
-	}
-	if len(r.faults) == 0 && len(b) > most {
-		r.fault("takes " + strconv.Itoa(len(b)) + " bytes of CBOR, at most " + strconv.Itoa(most))
-	}
-	if len(r.faults) > 0 {
-		return nil, &command.Error{Code: command.CodeInvalid, Msg: "a value does not map to CBOR", Fields: r.faults}
-	}
-	return b, nil
+	return nil, &command.Error{Code: command.CodeInvalid, Msg: "a value does not map to CBOR", Fields: m.faults}
 }
 
 func notJSON(err error) error {
@@ -66,250 +68,191 @@ func notJSON(err error) error {
 	}
 }
 
-// jsonReader walks a text that is known to be JSON, so it need not ask what
-// comes next, only which of the possible things it is. What does not map is
-// noted, and something sound stands in for it.
-type jsonReader struct {
-	text     []byte
-	at       int // text[:at] is behind us
-	shortest byte
-	pointer  []byte // to the value at hand [RFC 6901]
-	faults   []command.Field
+// jsonObject is an object as it is written: encoding/json would keep only the
+// last of two equal names.
+type jsonObject []jsonMember
+
+type jsonMember struct {
+	name  jsonText
+	value any
 }
 
-func (r *jsonReader) fault(detail string) {
-	if len(r.faults) < faultsMax {
-		r.faults = append(r.faults, command.Field{Pointer: string(r.pointer), Detail: detail})
+// jsonText is a string, and what encoding/json replaced in it, if anything.
+type jsonText struct{ text, fault string }
+
+// jsonReader reads a text that is known to be JSON.
+type jsonReader struct {
+	raw []byte
+	dec *json.Decoder
+}
+
+func readJSON(raw []byte) any {
+	r := jsonReader{raw, json.NewDecoder(bytes.NewReader(raw))}
+	r.dec.UseNumber()
+	return r.value()
+}
+
+// value is the next one: nil, a bool, a json.Number, a jsonText, a []any or a
+// jsonObject.
+func (r jsonReader) value() any {
+	from := r.dec.InputOffset()
+	token := r.token()
+	switch token := token.(type) {
+	case string:
+		return jsonText{token, textFault(r.raw[from:r.dec.InputOffset()])}
+	case json.Delim:
+		if token == '[' {
+			list := []any{}
+			for r.dec.More() {
+				list = append(list, r.value())
+			}
+			r.token() // ]
+			return list
+		}
+		object := jsonObject{}
+		for r.dec.More() {
+			name := r.value().(jsonText)
+			object = append(object, jsonMember{name, r.value()})
+		}
+		r.token() // }
+		return object
+	}
+	return token
+}
+
+func (r jsonReader) token() json.Token {
+	token, err := r.dec.Token()
+	if err != nil {
+		panic("cbor: a JSON text is none: " + err.Error())
+	}
+	return token
+}
+
+// escapes are a pair of surrogates, a half of one, and any other escape, which
+// may be that of a backslash.
+var escapes = regexp.MustCompile(`(?i)\\ud[89ab]..\\ud[c-f]..|\\ud[89a-f]..|\\.`)
+
+// textFault says why the string that ends the text raw cannot be kept as it is.
+func textFault(raw []byte) string {
+	const half = len(`\ud800`)
+	if !utf8.Valid(raw) {
+		return "not UTF-8"
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return ""
+	}
+	for _, escape := range escapes.FindAll(raw, -1) {
+		if len(escape) == half { // no text in UTF-8 can hold it [RFC 8259 8.2]
+			return "half of a surrogate pair"
+		}
+	}
+	return ""
+}
+
+// jsonMapper makes Go values that the library writes out of those that were
+// read. What does not map is noted.
+type jsonMapper struct {
+	pointer []byte // to the value at hand [RFC 6901]
+	faults  []command.Field
+}
+
+func (m *jsonMapper) fault(detail string) {
+	if len(m.faults) < faultsMax {
+		m.faults = append(m.faults, command.Field{Pointer: string(m.pointer), Detail: detail})
 	}
 }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // enter extends the pointer by a part; its result takes it off again.
-func (r *jsonReader) enter(part string) (leave int) {
-	leave = len(r.pointer)
+func (m *jsonMapper) enter(part string) (leave func()) {
+	length := len(m.pointer)
 	if len(part) > pointerPartBytesMax {
-		part = part[:pointerPartBytesMax] + "…"
+		part = strings.ToValidUTF8(part[:pointerPartBytesMax], "") + "…"
 	}
-	part = strings.ToValidUTF8(part, "\uFFFD")
-	r.pointer = append(r.pointer, '/')
-	part = strings.ReplaceAll(part, "~", "~0")
-	r.pointer = append(r.pointer, strings.ReplaceAll(part, "/", "~1")...)
-	return leave
+	m.pointer = append(m.pointer, '/')
+	m.pointer = append(m.pointer, pointerEscapes.Replace(part)...)
+	return func() { m.pointer = m.pointer[:length] }
 }
 
-func (r *jsonReader) leave(to int) { r.pointer = r.pointer[:to] }
-
-// peek passes white space and is the byte that follows.
-func (r *jsonReader) peek() byte {
-	for {
-		switch c := r.text[r.at]; c {
-		case ' ', '\t', '\n', '\r':
-			r.at++
-		default:
-			return c
+// value maps v. depth is how many levels may still open.
+func (m *jsonMapper) value(v any, depth int) any {
+	switch v := v.(type) {
+	case json.Number:
+		return m.number(string(v))
+	case jsonText:
+		if v.fault != "" {
+			m.fault(v.fault)
 		}
+		return v.text
+	case []any:
+		if !m.deep(depth) {
+			for i := range v {
+				leave := m.enter(strconv.Itoa(i))
+				v[i] = m.value(v[i], depth-1)
+				leave()
+			}
+		}
+		return v
+	case jsonObject:
+		if text, ok := v.byteString(); ok {
+			return m.bytes(text)
+		}
+		if m.deep(depth) {
+			return nil
+		}
+		return m.object(v, depth-1)
 	}
+	return v // true, false, null
 }
 
-// value appends the next value. depth is how many levels may still open.
-func (r *jsonReader) value(dst []byte, depth int) []byte {
-	switch c := r.peek(); c {
-	case '{', '[':
-		if out, ok := r.byteString(dst); ok {
-			return out
-		}
-		if depth == 0 {
-			r.fault("nested deeper than " + strconv.Itoa(DepthMax))
-			r.skip()
-			return appendNull(dst)
-		}
-		if c == '[' {
-			return r.array(dst, depth-1)
-		}
-		return r.object(dst, depth-1)
-	case '"':
-		s, fault := r.str()
-		if fault != "" {
-			r.fault(fault)
-		}
-		return appendText(dst, s)
-	case 't':
-		r.at += len("true")
-		return appendBool(dst, true)
-	case 'f':
-		r.at += len("false")
-		return appendBool(dst, false)
-	case 'n':
-		r.at += len("null")
-		return appendNull(dst)
+func (m *jsonMapper) deep(depth int) bool {
+	if depth == 0 {
+		m.fault("nested deeper than " + strconv.Itoa(DepthMax))
 	}
-	return r.number(dst)
+	return depth == 0
 }
 
-func (r *jsonReader) array(dst []byte, depth int) []byte {
-	start, n := len(dst), 0
-	r.at++ // [
-	for c := r.peek(); c != ']'; c = r.peek() {
-		if c == ',' {
-			r.at++
-		}
-		leave := r.enter(strconv.Itoa(n))
-		dst = r.value(dst, depth)
-		r.leave(leave)
-		n++
-	}
-	r.at++ // ]
-	return insertHead(dst, start, majorArray, n)
-}
-
-func (r *jsonReader) object(dst []byte, depth int) []byte {
-	start, n := len(dst), 0
-	seen := map[string]bool{}
-	r.at++ // {
-	for c := r.peek(); c != '}'; c = r.peek() {
-		if c == ',' {
-			r.at++
-			r.peek()
-		}
-		name, fault := r.str()
-		leave := r.enter(name)
+func (m *jsonMapper) object(o jsonObject, depth int) map[string]any {
+	out := make(map[string]any, len(o))
+	for _, member := range o {
+		name := fromJSONName(member.name.text)
+		leave := m.enter(member.name.text)
+		_, twice := out[name]
 		switch {
-		case fault != "":
-			r.fault("name: " + fault)
-		case seen[name]:
-			r.fault("name said twice")
-		case name == bytesName:
-			r.fault("stands alone and holds base64url; as a name, write $" + name)
-		case name == cborName:
-			r.fault("not taken, only shown; as a name, write $" + name)
+		case member.name.fault != "":
+			m.fault("name: " + member.name.fault)
+		case member.name.text == bytesName:
+			m.fault("stands alone and holds base64url; as a name, write $" + bytesName)
+		case member.name.text == cborName:
+			m.fault("not taken, only shown; as a name, write $" + cborName)
+		case twice:
+			m.fault("name said twice")
 		}
-		seen[name] = true
-		r.peek()
-		r.at++ // :
-		dst = r.value(appendText(dst, fromJSONName(name)), depth)
-		r.leave(leave)
-		n++
+		out[name] = m.value(member.value, depth)
+		leave()
 	}
-	r.at++ // }
-	sortPairs(dst[start:], n)
-	return insertHead(dst, start, majorMap, n)
+	return out
 }
 
-// insertHead puts the head of n elements before those that begin at start.
-func insertHead(dst []byte, start int, major byte, n int) []byte {
-	var room [9]byte
-	return slices.Insert(dst, start, appendHead(room[:0], major, uint64(n))...)
+// byteString is the text in {"$bytes": ".."}, if o is that.
+func (o jsonObject) byteString() (text string, ok bool) {
+	if len(o) != 1 || o[0].name.text != bytesName {
+		return "", false
+	}
+	value, ok := o[0].value.(jsonText)
+	return value.text, ok
 }
 
-// byteString appends the byte string that {"$bytes": ".."} stands for. If
-// something else is next, it is left there.
-func (r *jsonReader) byteString(dst []byte) (out []byte, ok bool) {
-	start := r.at
-	defer func() {
-		if !ok {
-			r.at = start
-		}
-	}()
-	if r.text[r.at] != '{' {
-		return dst, false
-	}
-	r.at++ // {
-	if r.peek() != '"' {
-		return dst, false
-	}
-	if name, _ := r.str(); name != bytesName {
-		return dst, false
-	}
-	r.peek()
-	r.at++ // :
-	if r.peek() != '"' {
-		return dst, false
-	}
-	text, _ := r.str()
-	if r.peek() != '}' {
-		return dst, false
-	}
-	r.at++ // }
+func (m *jsonMapper) bytes(text string) []byte {
 	b, err := base64.RawURLEncoding.DecodeString(text)
 	// The library passes over line ends and loose bits; we do not.
 	if err != nil || base64.RawURLEncoding.EncodeToString(b) != text {
-		leave := r.enter(bytesName)
-		r.fault("not base64url without padding")
-		r.leave(leave)
+		leave := m.enter(bytesName)
+		m.fault("not base64url without padding")
+		leave()
 	}
-	return append(appendHead(dst, majorBytes, uint64(len(b))), b...), true
-}
-
-// str takes a string. On a fault its value is the nearest sound one.
-func (r *jsonReader) str() (s, fault string) {
-	token := r.stringToken()
-	body := token[1 : len(token)-1]
-	switch {
-	case !utf8.Valid(body):
-		fault = "not UTF-8"
-	case hasLoneSurrogate(body):
-		fault = "half of a surrogate pair"
-	}
-	if fault == "" && bytes.IndexByte(body, '\\') < 0 {
-		return string(body), ""
-	}
-	if err := json.Unmarshal(token, &s); err != nil {
-		panic("cbor: a string of a JSON text is none: " + err.Error())
-	}
-	return s, fault
-}
-
-// stringToken takes a string as it is written, quotes included.
-func (r *jsonReader) stringToken() []byte {
-	start := r.at
-	for r.at++; r.text[r.at] != '"'; r.at++ {
-		if r.text[r.at] == '\\' {
-			r.at++
-		}
-	}
-	r.at++
-	return r.text[start:r.at]
-}
-
-// skip passes over an array or an object.
-func (r *jsonReader) skip() {
-	for open := 0; ; {
-		switch r.peek() {
-		case '"':
-			r.stringToken()
-			continue
-		case '{', '[':
-			open++
-		case '}', ']':
-			open--
-		}
-		r.at++
-		if open == 0 {
-			return
-		}
-	}
-}
-
-// hasLoneSurrogate says whether an escape in body is half of a pair: no text
-// in UTF-8 can hold it [RFC 8259 8.2].
-func hasLoneSurrogate(body []byte) bool {
-	high := false // the escape just passed waits for its other half
-	for i := 0; i < len(body); i++ {
-		unit := rune(0)
-		if body[i] == '\\' {
-			i++
-			if body[i] == 'u' {
-				v, _ := strconv.ParseUint(string(body[i+1:i+5]), 16, 16)
-				unit = rune(v)
-				i += 4
-			}
-		}
-		low := unit >= 0xdc00 && unit <= 0xdfff
-		if low != high {
-			return true
-		}
-		high = unit >= 0xd800 && unit <= 0xdbff
-	}
-	return high
+	return b
 }
 
 // reservedName says whether name is one of the two, or one of these behind more

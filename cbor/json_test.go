@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -182,6 +184,110 @@ func TestNamesLikeOursSurviveBothWays(t *testing.T) {
 			got, err := FromJSON(raw, JSONOptions{})
 			if err != nil || !slices.Equal(got, want) {
 				t.Errorf("%s came back as %x, %v, want %x", raw, got, err, want)
+			}
+		})
+	}
+}
+
+func TestEveryFloat16ComesBack(t *testing.T) {
+	shown := 0
+	for v := range 1 << 16 {
+		want := []byte{0xf9, byte(v >> 8), byte(v)}
+		raw, valid := ToJSON(want)
+		if finite := v>>10&0x1f != 0x1f; valid != finite {
+			t.Fatalf("%x shows as %s, %v", want, raw, valid)
+		}
+		if !valid {
+			continue
+		}
+		shown++
+		got, err := FromJSON(raw, JSONOptions{})
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%x shows as %s and comes back as %x, %v", want, raw, got, err)
+		}
+		long, err := FromJSON(raw, JSONOptions{Float32: true})
+		if err != nil || len(long) != 5 || long[0] != 0xfa || !bytes.Equal(normal(long), want) {
+			t.Errorf("%s is %x as a float32, %v", raw, long, err)
+		}
+	}
+	if want := 1<<16 - 2<<10; shown != want {
+		t.Errorf("%d were shown, want %d", shown, want)
+	}
+}
+
+func TestFloatsTakeTheShortestFormThatIsExact(t *testing.T) {
+	n := 0
+	// Each exponent, with fractions at and beside each width's last bit.
+	for exponent := range uint64(2047) {
+		for _, bit := range []uint64{0, 28, 29, 30, 41, 42, 43, 51, 52} {
+			for _, fraction := range []uint64{0, 1<<bit - 1, 1 << bit, 1<<52 - 1<<bit} {
+				f := math.Float64frombits(exponent<<52 | fraction&(1<<52-1))
+				raw := strconv.FormatFloat(f, 'e', -1, 64)
+				got, err := FromJSON([]byte(raw), JSONOptions{})
+				if err != nil {
+					t.Fatalf("%s: %v", raw, err)
+				}
+				n++
+				want := 9
+				if float64(float32(f)) == f {
+					want = 5
+				}
+				if h, _ := readHead(got); h.major != majorSimple || want == 9 && len(got) != 9 || len(got) > want || !bytes.Equal(normal(got), got) {
+					t.Errorf("%s is %x", raw, got)
+				}
+			}
+		}
+	}
+	t.Logf("%d floats", n)
+}
+
+func TestANumberMayBeWrittenToItsLastDigit(t *testing.T) {
+	least := strconv.FormatFloat(math.SmallestNonzeroFloat64, 'f', 1074, 64)
+	tests := []struct {
+		name, text string
+		want       bool
+	}{
+		{"the least float", least, true},
+		{"the least float, negative", "-" + least, true},
+		{"the least float, almost", least[:len(least)-1] + "4", false},
+		{"the greatest float", strconv.FormatFloat(math.MaxFloat64, 'f', 1, 64), true},
+		{"a float with too many zeros", "1." + strings.Repeat("0", numberBytesMax), false},
+		{"zero with the longest exponent", "0.0e-999999999999999999999", true},
+		{"next to zero with the longest exponent", "0.1e-999999999999999999999", false},
+		{"one, far from its point", "0." + strings.Repeat("0", 299) + "1e300", true},
+		{"a rounded one", "1.00000000000000001", false},
+		{"an integer that rounds", "9007199254740993e0", false},
+		{"an integer that does not", "9007199254740994e0", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := FromJSON([]byte(tt.text), JSONOptions{})
+			if taken := err == nil; taken != tt.want {
+				t.Errorf("taken as %x = %v, want %v: %v", got, taken, tt.want, err)
+			}
+		})
+	}
+}
+
+func TestWhatJSONCannotCarryShowsWhole(t *testing.T) {
+	for name, item := range map[string]string{
+		"a null key":           "a1f600",
+		"an undefined key":     "a1f700",
+		"a false key":          "a1f400",
+		"a simple key":         "a1e500",
+		"a byte string key":    "a1416100",
+		"an array key":         "a18000",
+		"undefined, far in":    "81a1616181f7",
+		"NaN, far in":          "81a1616181f97e00",
+		"a simple value":       "81e0",
+		"a self-described one": "d9d9f700",
+		"a key twice":          "a2616100616100",
+		"nine levels":          "81818181818181818100",
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw, valid := ToJSON(unhex(t, item))
+			if want := `{"$cbor":"` + item + `"}`; string(raw) != want || valid {
+				t.Errorf("shows as %s, %v, want %s", raw, valid, want)
 			}
 		})
 	}

@@ -1,10 +1,12 @@
 package cbor
 
 import (
-	"bytes"
+	"fmt"
 	"math"
 	"time"
 	"unicode/utf8"
+
+	fx "github.com/fxamacker/cbor/v2"
 
 	"behest/command"
 )
@@ -22,8 +24,6 @@ const (
 )
 
 const (
-	// listDepthMax: params of DepthMax, in an entry, in the list.
-	listDepthMax = DepthMax + 2
 	// listBytesMax: the 50 commands that a device may have open and the ten
 	// urgent ones beside them, all large, with 1 KiB for the rest of each.
 	listBytesMax = (50 + 10) * (command.LargeParamsBytesMax + 1<<10)
@@ -36,7 +36,7 @@ const (
 //
 // The entries are in ascending seq. On an error, dst is returned as it came.
 func AppendList(dst []byte, list []command.Entry, now time.Time) ([]byte, error) {
-	out := appendHead(dst, majorArray, uint64(len(list)))
+	entries := make([]entry, len(list))
 	last := uint32(0)
 	for i := range list {
 		e := &list[i]
@@ -47,9 +47,13 @@ func AppendList(dst []byte, list []command.Entry, now time.Time) ([]byte, error)
 			return dst, command.Errorf(command.CodeInternal, "list: seq %d after %d", e.Seq, last)
 		}
 		last = e.Seq
-		out = appendEntry(out, e, now)
+		entries[i] = entryOf(e, now)
 	}
-	return out, nil
+	b, err := deterministic.Marshal(entries)
+	if err != nil {
+		return dst, &command.Error{Code: command.CodeInternal, Msg: "list: cannot be encoded", Err: err}
+	}
+	return append(dst, b...), nil
 }
 
 // checkEntry refuses what DecodeList would not give back as it is.
@@ -69,52 +73,36 @@ func checkEntry(e *command.Entry) error {
 	case e.Params == nil:
 		return nil
 	}
-	if err := check(e.Params, DepthMax); err != nil {
+	if err := sound(e.Params); err != nil {
 		return &command.Error{Code: command.CodeInternal, Msg: "list: params are no sound item", Err: err}
 	}
 	return nil
 }
 
-func appendEntry(dst []byte, e *command.Entry, now time.Time) []byte {
-	start := len(dst)
-	fields := byte(0)
-	field := func(key byte) { fields++; dst = append(dst, key) }
+// entry is an entry as the library writes it.
+type entry struct {
+	Seq         uint32        `cbor:"1,keyasint"`
+	Type        any           `cbor:"2,keyasint,omitempty"` // its name or its wire code
+	Params      fx.RawMessage `cbor:"3,keyasint,omitempty"`
+	SecondsLeft *uint64       `cbor:"4,keyasint,omitempty"` // 0 is said, too
+	RunFor      uint64        `cbor:"5,keyasint,omitempty"`
+	ReportEvery uint64        `cbor:"6,keyasint,omitempty"`
+	Cancel      bool          `cbor:"7,keyasint,omitempty"`
+	Fresh       bool          `cbor:"8,keyasint,omitempty"`
+}
 
-	dst = append(dst, 0) // the map's head comes last
-	field(entrySeq)
-	dst = appendHead(dst, majorUint, uint64(e.Seq))
+func entryOf(e *command.Entry, now time.Time) entry {
 	if e.Cancel {
-		field(entryCancel)
-		dst = appendBool(dst, true)
-		dst[start] = majorMap<<5 | fields
-		return dst
+		return entry{Seq: e.Seq, Cancel: true}
 	}
-	field(entryType)
+	w := entry{
+		Seq: e.Seq, Type: e.Type, Params: e.Params, SecondsLeft: new(secondsLeft(e.StartBy, now)),
+		RunFor: wholeSeconds(e.RunFor), ReportEvery: wholeSeconds(e.ReportEvery), Fresh: e.Fresh,
+	}
 	if e.WireCode != 0 {
-		dst = appendHead(dst, majorUint, uint64(e.WireCode))
-	} else {
-		dst = appendText(dst, e.Type)
+		w.Type = e.WireCode
 	}
-	if e.Params != nil {
-		field(entryParams)
-		dst = append(dst, e.Params...)
-	}
-	field(entrySecondsLeft)
-	dst = appendHead(dst, majorUint, secondsLeft(e.StartBy, now))
-	if e.RunFor > 0 {
-		field(entryRunFor)
-		dst = appendHead(dst, majorUint, wholeSeconds(e.RunFor))
-	}
-	if e.ReportEvery > 0 {
-		field(entryReportEvery)
-		dst = appendHead(dst, majorUint, wholeSeconds(e.ReportEvery))
-	}
-	if e.Fresh {
-		field(entryFresh)
-		dst = appendBool(dst, true)
-	}
-	dst[start] = majorMap<<5 | fields // seven at most: one byte
-	return dst
+	return w
 }
 
 // secondsLeft is how long a command may still be started, as of now.
@@ -122,7 +110,11 @@ func secondsLeft(startBy, now time.Time) uint64 {
 	return uint64(max(startBy.Sub(now), 0) / time.Second)
 }
 
+// wholeSeconds is d in seconds; of no duration, none.
 func wholeSeconds(d time.Duration) uint64 {
+	if d == 0 {
+		return 0
+	}
 	return max(uint64(d/time.Second), 1)
 }
 
@@ -132,51 +124,57 @@ func DecodeList(b []byte, now time.Time) ([]command.Entry, error) {
 	if len(b) > listBytesMax {
 		return nil, command.Errorf(command.CodeTooLarge, "a list has at most %d bytes", listBytesMax)
 	}
-	if err := check(b, listDepthMax); err != nil {
+	var items []fx.RawMessage
+	if _, err := decode(listMode, b, &items); err != nil {
 		return nil, err
 	}
-	h, at, _ := readHead(b)
-	if h.major != majorArray {
-		return nil, command.Errorf(command.CodeMalformed, "a list is an array")
+	if !isA(majorArray, b) {
+		return nil, malformed("a list is an array")
 	}
-	list := []command.Entry{}
+	list := make([]command.Entry, len(items))
 	last := uint32(0)
-	for i := range h.arg {
-		item := b[at : at+skip(b[at:])]
-		at += len(item)
+	for i, item := range items {
 		e, fault := decodeEntry(item, now)
 		if fault == "" && e.Seq <= last {
 			fault = "seq (key 1) does not ascend"
 		}
 		if fault != "" {
-			return nil, command.Errorf(command.CodeMalformed, "entry %d: %s", i, fault)
+			return nil, malformed(fmt.Sprintf("entry %d: %s", i, fault))
 		}
 		last = e.Seq
-		list = append(list, e)
+		list[i] = e
 	}
 	return list, nil
 }
 
-// decodeEntry reads a sound item as an entry, or says what is wrong with it.
+// decodeEntry reads a well-formed item as an entry, or says what is wrong with
+// it.
 func decodeEntry(b []byte, now time.Time) (e command.Entry, fault string) {
-	h, at, _ := readHead(b)
-	if h.major != majorMap {
+	if !isA(majorMap, b) {
 		return e, "not a map"
 	}
+	said, whole, err := decodeFields(b)
+	if err != nil {
+		return e, err.(*command.Error).Msg
+	}
+	if !whole {
+		return e, "a tag around what it is not for"
+	}
 	var has [entryFresh + 1]bool
-	for range h.arg {
-		key, _, _ := readHead(b[at:])
-		at += skip(b[at:])
-		value := b[at : at+skip(b[at:])]
-		at += len(value)
-		if key.major != majorUint {
+	for k := range said {
+		number, named := k.value.(uint64)
+		if !named {
 			return e, "a key is no unsigned integer"
 		}
-		if key.arg >= uint64(len(has)) {
-			continue // how the protocol grows
+		if number < uint64(len(has)) { // others are how the protocol grows
+			has[number] = true
 		}
-		has[key.arg] = true
-		if fault := setEntryField(&e, key.arg, value, now); fault != "" {
+	}
+	for number := range has {
+		if !has[number] {
+			continue
+		}
+		if fault := setEntryField(&e, number, said[key{uint64(number)}], now); fault != "" {
 			return e, fault
 		}
 	}
@@ -197,52 +195,54 @@ func decodeEntry(b []byte, now time.Time) (e command.Entry, fault string) {
 }
 
 // setEntryField puts a field into e, or says what is wrong with it.
-func setEntryField(e *command.Entry, key uint64, value []byte, now time.Time) (fault string) {
-	h, n, _ := readHead(value)
-	isUint := h.major == majorUint
-	isTrue := h.major == majorSimple && h.info == simpleTrue
-	switch key {
+func setEntryField(e *command.Entry, number int, f field, now time.Time) (fault string) {
+	n, isUint := f.uint(math.MaxUint64)
+	switch number {
 	case entrySeq:
-		if !isUint || h.arg == 0 || h.arg > math.MaxUint32 {
+		if !isUint || n == 0 || n > math.MaxUint32 {
 			return "seq (key 1) is not 1 to 4294967295"
 		}
-		e.Seq = uint32(h.arg)
+		e.Seq = uint32(n)
 	case entryType:
+		name, _ := f.value.(string)
 		switch {
-		case isUint && h.arg >= 1 && h.arg <= math.MaxUint16:
-			e.WireCode = uint16(h.arg)
-		case h.major == majorText && h.arg >= 1 && h.arg <= command.TypeNameBytesMax:
-			e.Type = string(value[n:])
+		case n >= 1 && n <= math.MaxUint16:
+			e.WireCode = uint16(n)
+		case len(name) >= 1 && len(name) <= command.TypeNameBytesMax:
+			e.Type = name
 		default:
 			return "type (key 2) is no name and no wire code"
 		}
 	case entryParams:
-		if len(value) > command.LargeParamsBytesMax {
+		switch {
+		case f.raw == nil:
+			return "a tag around what it is not for"
+		case len(f.raw) > command.LargeParamsBytesMax:
 			return "params (key 3) are too long"
 		}
-		e.Params = bytes.Clone(value)
+		e.Params = f.raw
 	case entrySecondsLeft:
 		if !isUint {
 			return "seconds left (key 4) is no unsigned integer"
 		}
-		e.StartBy = now.Add(seconds(h.arg))
+		e.StartBy = now.Add(seconds(n))
 	case entryRunFor:
 		if !isUint {
 			return "run_for (key 5) is no unsigned integer"
 		}
-		e.RunFor = seconds(h.arg)
+		e.RunFor = seconds(n)
 	case entryReportEvery:
 		if !isUint {
 			return "report_every (key 6) is no unsigned integer"
 		}
-		e.ReportEvery = seconds(h.arg)
+		e.ReportEvery = seconds(n)
 	case entryCancel:
-		if !isTrue {
+		if f.value != true {
 			return "cancel (key 7) is not true"
 		}
 		e.Cancel = true
 	case entryFresh:
-		if !isTrue {
+		if f.value != true {
 			return "fresh (key 8) is not true"
 		}
 		e.Fresh = true

@@ -105,6 +105,8 @@ func TestAppendListRefusesWhatTheWireCannotCarry(t *testing.T) {
 		{"a negative report_every", with(func(e *command.Entry) { e.ReportEvery = -1 }), "list: seq 5: a negative duration"},
 		{"params of two items", with(func(e *command.Entry) { e.Params = []byte{0, 0} }), "list: params are no sound item"},
 		{"empty params", with(func(e *command.Entry) { e.Params = []byte{} }), "list: params are no sound item"},
+		{"params with a key twice", with(func(e *command.Entry) { e.Params = []byte{0xa2, 0x00, 0x00, 0x00, 0x00} }), "list: params are no sound item"},
+		{"params that are not UTF-8", with(func(e *command.Entry) { e.Params = []byte{0x61, 0xff} }), "list: params are no sound item"},
 		{"params too deep", with(func(e *command.Entry) { e.Params = deep }), "list: params are no sound item"},
 		{"params too long", with(func(e *command.Entry) { e.Params = make([]byte, command.LargeParamsBytesMax+1) }), "list: seq 5: params too long"},
 	}

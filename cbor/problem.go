@@ -1,13 +1,19 @@
 package cbor
 
-import fx "github.com/fxamacker/cbor/v2"
+import "strings"
 
-// AppendProblem appends concise problem details [RFC 9290 2]: a title, which
-// is a code that programs know, and a detail for people.
+// problem is concise problem details [RFC 9290 2].
+type problem struct {
+	Title  string `cbor:"-1,keyasint"`
+	Detail string `cbor:"-2,keyasint"`
+}
+
+// AppendProblem appends concise problem details [RFC 9290 2], in deterministic
+// encoding: a title, which is a code that programs know, and a detail for
+// people. What is not UTF-8 in them is replaced.
 func AppendProblem(dst []byte, title, detail string) []byte {
-	b, err := fx.Marshal(map[int]string{-1: title, -2: detail})
-	if err != nil {
-		panic(err) // two strings can always be encoded
-	}
-	return append(dst, b...)
+	const replacement = "\uFFFD"
+	return append(dst, must(deterministic.Marshal(problem{
+		Title: strings.ToValidUTF8(title, replacement), Detail: strings.ToValidUTF8(detail, replacement),
+	}))...)
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	fx "github.com/fxamacker/cbor/v2"
+
 	"behest/command"
 )
 
@@ -39,111 +41,97 @@ func DecodeReport(b []byte) (command.Report, error) {
 	if len(b) > command.ReportBytesMax {
 		return command.Report{}, command.Errorf(command.CodeTooLarge, "a report has at most %d bytes", command.ReportBytesMax)
 	}
-	if err := check(b, DepthMax); err != nil {
+	said, whole, err := decodeFields(b)
+	if err != nil {
 		return command.Report{}, err
 	}
-	h, at, _ := readHead(b)
-	if h.major != majorMap {
-		return command.Report{}, command.Errorf(command.CodeMalformed, "a report is a map")
+	if !isA(majorMap, b) {
+		return command.Report{}, malformed("a report is a map")
 	}
-	var r command.Report
-	status, sound := false, true
-	for range h.arg {
-		key, keyBytes, _ := readHead(b[at:])
-		named := key.major == majorUint
-		if !named {
-			keyBytes = skip(b[at:])
-		}
-		at += keyBytes
-		value := b[at : at+skip(b[at:])]
-		at += len(value)
-		switch {
-		case !named:
-			sound = false
-		case key.arg == reportStatus:
-			if r.Status, status = decodeStatus(value); !status {
-				return command.Report{}, command.Errorf(command.CodeMalformed, "status (key 1) is not 0 to 4")
-			}
-		default:
-			sound = setField(&r, key.arg, value) && sound
-		}
+	status, ok := said[key{uint64(reportStatus)}]
+	if !ok {
+		return command.Report{}, malformed("no status (key 1)")
 	}
-	if !status {
-		return command.Report{}, command.Errorf(command.CodeMalformed, "no status (key 1)")
+	n, ok := status.uint(uint64(command.StatusCanceled))
+	if !ok {
+		return command.Report{}, malformed("status (key 1) is not 0 to 4")
 	}
-	if !sound {
+	r := command.Report{Status: command.Status(n)}
+	for k, f := range said {
+		number, named := k.value.(uint64)
+		whole = named && setField(&r, number, f) && whole
+	}
+	if !whole {
 		r.Odd = bytes.Clone(b)
 	}
 	return r, nil
 }
 
-func decodeStatus(value []byte) (command.Status, bool) {
-	h, _, _ := readHead(value)
-	if h.major != majorUint || h.arg > uint64(command.StatusCanceled) {
-		return 0, false
-	}
-	return command.Status(h.arg), true
-}
-
 // setField puts a field into r and says whether it is as the contract has it;
 // if not, r is left as it was. A key that the contract does not name is none of
 // our business.
-func setField(r *command.Report, key uint64, value []byte) bool {
-	h, n, _ := readHead(value)
-	isUint := h.major == majorUint
-	switch key {
+func setField(r *command.Report, number uint64, f field) (ok bool) {
+	var n uint64
+	switch number {
 	case reportProgress:
-		if !isUint || h.arg > progressMax {
-			return false
+		if n, ok = f.uint(progressMax); ok {
+			r.Progress = new(uint8(n))
 		}
-		r.Progress = new(uint8(h.arg))
 	case reportCode:
-		if h.major > majorNint || h.arg > math.MaxInt64 {
-			return false
+		code, negative := f.value.(int64)
+		if n, ok = f.uint(math.MaxInt64); ok {
+			code = int64(n)
 		}
-		r.Code = new(int64(h.arg))
-		if h.major == majorNint {
-			*r.Code = -1 - *r.Code
+		if ok = ok || negative; ok {
+			r.Code = &code
 		}
 	case reportText:
-		if h.major != majorText || h.arg > command.TextBytesMax {
-			return false
+		text, isText := f.value.(string)
+		if ok = isText && len(text) <= command.TextBytesMax; ok {
+			r.Text = text
 		}
-		r.Text = string(value[n:])
 	case reportResult:
-		return setItem(&r.Result, value)
+		if ok = f.raw != nil && len(f.raw) <= command.LargeResultBytesMax; ok {
+			r.Result = f.raw
+		}
 	case reportEffect:
-		if !isUint || h.arg > uint64(command.EffectUnknown) {
-			return false
+		if n, ok = f.uint(uint64(command.EffectUnknown)); ok {
+			r.Effect = new(command.Effect(n))
 		}
-		r.Effect = new(command.Effect(h.arg))
 	case reportNext:
-		if !isUint {
-			return false
+		if n, ok = f.uint(math.MaxUint64); ok {
+			r.Next = seconds(n)
 		}
-		r.Next = seconds(h.arg)
 	case reportPrev:
-		return setItem(&r.Prev, value)
-	case reportN:
-		if !isUint || h.arg > math.MaxUint32 {
-			return false
+		if ok = f.raw != nil && len(f.raw) <= command.LargeResultBytesMax; ok {
+			r.Prev = f.raw
 		}
-		r.N = new(uint32(h.arg))
+	case reportN:
+		if n, ok = f.uint(math.MaxUint32); ok {
+			r.N = new(uint32(n))
+		}
+	default:
+		ok = true
 	}
-	return true
-}
-
-func setItem(dst *[]byte, value []byte) bool {
-	if len(value) > command.LargeResultBytesMax {
-		return false
-	}
-	*dst = bytes.Clone(value)
-	return true
+	return ok
 }
 
 // seconds is a count of seconds off the wire.
 func seconds(n uint64) time.Duration {
 	return time.Duration(min(n, uint64(secondsMax))) * time.Second
+}
+
+// report is a report as the library writes it.
+type report struct {
+	Status   uint8         `cbor:"1,keyasint"`
+	Progress *uint8        `cbor:"2,keyasint,omitempty"`
+	Code     *int64        `cbor:"3,keyasint,omitempty"`
+	Text     string        `cbor:"4,keyasint,omitempty"`
+	Result   fx.RawMessage `cbor:"5,keyasint,omitempty"`
+	Effect   *uint8        `cbor:"6,keyasint,omitempty"`
+	Next     int64         `cbor:"7,keyasint,omitempty"`
+	Prev     fx.RawMessage `cbor:"8,keyasint,omitempty"`
+	N        *uint32       `cbor:"9,keyasint,omitempty"`
 }
 
 // AppendReport appends r as a device would send it. Result and Prev go as they
@@ -153,45 +141,14 @@ func AppendReport(dst []byte, r command.Report) ([]byte, error) {
 	if err := checkReport(r); err != nil {
 		return dst, err
 	}
-	start := len(dst)
-	fields := byte(1)
-	field := func(key byte) { fields++; dst = append(dst, key) }
-
-	dst = append(dst, 0, reportStatus, byte(r.Status)) // the map's head comes last
-	if r.Progress != nil {
-		field(reportProgress)
-		dst = appendHead(dst, majorUint, uint64(*r.Progress))
+	b, err := deterministic.Marshal(report{
+		Status: uint8(r.Status), Progress: r.Progress, Code: r.Code, Text: r.Text, Result: r.Result,
+		Effect: (*uint8)(r.Effect), Next: int64(r.Next / time.Second), Prev: r.Prev, N: r.N,
+	})
+	if err != nil {
+		return dst, &command.Error{Code: command.CodeInternal, Msg: "report: cannot be encoded", Err: err}
 	}
-	if r.Code != nil {
-		field(reportCode)
-		dst = appendInt(dst, *r.Code)
-	}
-	if r.Text != "" {
-		field(reportText)
-		dst = appendText(dst, r.Text)
-	}
-	if r.Result != nil {
-		field(reportResult)
-		dst = append(dst, r.Result...)
-	}
-	if r.Effect != nil {
-		field(reportEffect)
-		dst = append(dst, byte(*r.Effect))
-	}
-	if r.Next > 0 {
-		field(reportNext)
-		dst = appendHead(dst, majorUint, uint64(r.Next/time.Second))
-	}
-	if r.Prev != nil {
-		field(reportPrev)
-		dst = append(dst, r.Prev...)
-	}
-	if r.N != nil {
-		field(reportN)
-		dst = appendHead(dst, majorUint, uint64(*r.N))
-	}
-	dst[start] = majorMap<<5 | fields // nine at most: one byte
-	return dst, nil
+	return append(dst, b...), nil
 }
 
 // checkReport refuses what DecodeReport would not give back as it is.
@@ -218,7 +175,7 @@ func checkReport(r command.Report) error {
 		if len(item) > command.LargeResultBytesMax {
 			return bad("result or prev too long")
 		}
-		if err := check(item, DepthMax-1); err != nil { // the report's map is a level
+		if err := sound(item); err != nil {
 			return &command.Error{Code: command.CodeInternal, Msg: "report: result or prev is no sound item", Err: err}
 		}
 	}

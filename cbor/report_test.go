@@ -66,7 +66,7 @@ func TestAReportPastItsLimitIsTooLarge(t *testing.T) {
 }
 
 func TestAppendReportRefusesWhatTheWireCannotCarry(t *testing.T) {
-	deep := append(bytes.Repeat([]byte{0x81}, DepthMax), 0x00)
+	deep := append(bytes.Repeat([]byte{0x81}, DepthMax+1), 0x00)
 	tests := []struct {
 		name string
 		r    command.Report
@@ -81,7 +81,9 @@ func TestAppendReportRefusesWhatTheWireCannotCarry(t *testing.T) {
 		{"a next of half a second", command.Report{Next: time.Second / 2}, "report: next is no whole number of seconds"},
 		{"an empty result", command.Report{Result: []byte{}}, "report: result or prev is no sound item"},
 		{"a result of two items", command.Report{Result: []byte{0, 0}}, "report: result or prev is no sound item"},
-		{"a result too deep below the report's map", command.Report{Result: deep}, "report: result or prev is no sound item"},
+		{"a result too deep", command.Report{Result: deep}, "report: result or prev is no sound item"},
+		{"a result with a key twice", command.Report{Result: []byte{0xa2, 0x00, 0x00, 0x00, 0x00}}, "report: result or prev is no sound item"},
+		{"a result that is not UTF-8", command.Report{Result: []byte{0x61, 0xff}}, "report: result or prev is no sound item"},
 		{"a prev cut short", command.Report{Prev: []byte{0x61}}, "report: result or prev is no sound item"},
 		{"a prev too long", command.Report{Prev: make([]byte, command.LargeResultBytesMax+1)}, "report: result or prev too long"},
 	}
@@ -102,5 +104,55 @@ func TestAppendReportAppends(t *testing.T) {
 	got, err := AppendReport([]byte{0xff}, command.Report{Status: command.StatusRunning, N: new(uint32(1))})
 	if diff := cmp.Diff([]byte{0xff, 0xa2, 0x01, 0x00, 0x09, 0x01}, got); diff != "" || err != nil {
 		t.Errorf("appended (-want +got), %v:\n%s", err, diff)
+	}
+}
+
+func TestATagAroundWhatItIsNotForIsOdd(t *testing.T) {
+	tests := []struct {
+		name, in string
+		want     command.Report // less Odd; of a refusal, nothing
+		refused  string
+	}{
+		{"a result that is no time", "a2 0101 05c080", command.Report{Status: 1}, ""},
+		{"a result with a text that is no date", "a2 0101 0581c06161", command.Report{Status: 1}, ""},
+		{"a result with a time past Go's", "a2 0101 0581c11bffffffffffffffff", command.Report{Status: 1}, ""},
+		{"a prev with a bignum of text", "a3 0101 05f5 0881c26161", command.Report{Status: 1, Result: []byte{0xf5}}, ""},
+		{"a key that is no time", "a2 0101 c08001", command.Report{Status: 1}, ""},
+		{"beside a prev with a key twice", "a3 0101 05c080 08a200000000", command.Report{Status: 1}, ""},
+		{"within, beside a prev with a key twice", "a3 0101 0581c080 08a200000000", command.Report{}, "a map says a key twice"},
+		{"within, beside a prev that is not UTF-8", "a3 0101 0581c080 0861ff", command.Report{}, "invalid UTF-8 string"},
+		{"a status that is no time", "a1 01c080", command.Report{}, "no status (key 1)"},
+		{"a status that is no time, then one that is", "a2 01c080 0101", command.Report{}, "a map says a key twice"},
+		{"a result that is no time, then one that is", "a3 0101 05c080 05f5", command.Report{}, "a map says a key twice"},
+		{"and then an end", "a3 0101 05c080", command.Report{}, "unexpected EOF"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := unhex(t, strings.ReplaceAll(tt.in, " ", ""))
+			got, err := DecodeReport(b)
+			if tt.refused != "" {
+				checkRefusal(t, err, tt.refused)
+				return
+			}
+			tt.want.Odd = b
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Errorf("decoded (-want +got), %v:\n%s", err, diff)
+			}
+			if written, err := AppendReport(nil, got); err != nil || len(written) >= len(b) {
+				t.Errorf("written %x, %v", written, err)
+			}
+		})
+	}
+	for _, params := range []string{"c080", "81c080"} {
+		_, err := DecodeList(unhex(t, "81a401070201040503"+params), now)
+		checkRefusal(t, err, "entry 0: a tag around what it is not for")
+	}
+}
+
+func TestTheTagThatDescribesCBORIsTakenOff(t *testing.T) {
+	got, err := DecodeReport(unhex(t, "a3"+"01d9d9f701"+"05d9d9f7f5"+"d9d9f70902"))
+	want := command.Report{Status: command.StatusSuccess, Result: []byte{0xf5}, N: new(uint32(2))}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("decoded (-want +got), %v:\n%s", err, diff)
 	}
 }

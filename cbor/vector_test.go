@@ -278,10 +278,3 @@ func checkWritten(t *testing.T, v vector, written []byte, err error) {
 		t.Errorf("written: %x\nvector:  %x", written, v.Hex)
 	}
 }
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
