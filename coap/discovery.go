@@ -28,10 +28,10 @@ var links = []link{
 // discover answers GET /.well-known/core [RFC 6690].
 func (s *Server) discover(r *endpoint.Request) endpoint.Response {
 	if r.Code != codes.GET {
-		return endpoint.Response{Code: codes.MethodNotAllowed} // simple registration is refused with it
+		return wrongMethod(r) // simple registration is refused with it
 	}
 	if f, asked := r.Accept.Get(); asked && f != formatLinks {
-		return endpoint.Response{Code: codes.NotAcceptable}
+		return refuse(r, codes.NotAcceptable, "not_acceptable", "it is to be had in another format alone")
 	}
 	var shown []string
 	for _, l := range links {

@@ -24,9 +24,9 @@ const (
 func (s *Server) list(ctx context.Context, r *endpoint.Request, name string) endpoint.Response {
 	switch f, asked := r.Accept.Get(); {
 	case r.Code != codes.GET:
-		return endpoint.Response{Code: codes.MethodNotAllowed}
+		return wrongMethod(r)
 	case asked && f != formatCBOR:
-		return endpoint.Response{Code: codes.NotAcceptable}
+		return refuse(r, codes.NotAcceptable, "not_acceptable", "it is to be had in another format alone")
 	case device.CheckName(name) != "":
 		return refusal(r, command.Errorf(command.CodeNotFound, "no such device"))
 	}

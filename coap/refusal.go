@@ -49,31 +49,43 @@ func responseCode(c command.Code) codes.Code {
 	return codes.InternalServerError
 }
 
-// refusal answers a request that was refused: with a short diagnostic text
-// [RFC 7252 5.5.2], or with problem details where a device that posts or
-// deletes asked for them [RFC 9290].
+// refusal answers a request that a use case refused.
 func refusal(r *endpoint.Request, err error) endpoint.Response {
 	code := command.CodeOf(err)
-	a := endpoint.Response{Code: responseCode(code)}
-	var e *command.Error
 	text := "internal error"
+	var wait time.Duration
+	var e *command.Error
 	if errors.As(err, &e) {
-		text = e.Msg
+		text, wait = e.Msg, e.RetryAfter
 	}
-	if a.Code == codes.TooManyRequests || a.Code == codes.ServiceUnavailable {
-		wait := waitDefault
-		if e != nil && e.RetryAfter > 0 {
-			wait = e.RetryAfter
+	a := refuse(r, responseCode(code), string(code), text)
+	switch a.Code {
+	case codes.TooManyRequests, codes.ServiceUnavailable:
+		if wait <= 0 {
+			wait = waitDefault
 		}
 		a.MaxAge = endpoint.Some(uint32(max(1, wait/time.Second))) // when to try again [RFC 8516]
+	case codes.RequestEntityTooLarge:
+		a.Size1 = endpoint.Some(command.ResultBytesMax) // what is never too large [RFC 7959 2.9.3]
 	}
-	if f, asked := r.Accept.Get(); asked && f == formatProblem && r.Code != codes.GET {
-		a.Format = endpoint.Some(formatProblem)
-		a.Payload = cbor.AppendProblem(nil, string(code), text)
-		return a
-	}
-	a.Payload = []byte(clip(text, diagnosticBytesMax))
 	return a
+}
+
+// wrongMethod answers a request with a method that its resource has not.
+func wrongMethod(r *endpoint.Request) endpoint.Response {
+	return refuse(r, codes.MethodNotAllowed, "method", "the resource has no such method")
+}
+
+// refuse answers a request that was refused: with a short diagnostic text
+// [RFC 7252 5.5.2], or with problem details where a device that posts or
+// deletes asked for them [RFC 9290].
+func refuse(r *endpoint.Request, code codes.Code, title, detail string) endpoint.Response {
+	if f, asked := r.Accept.Get(); asked && f == formatProblem && (r.Code == codes.POST || r.Code == codes.DELETE) {
+		return endpoint.Response{
+			Code: code, Format: endpoint.Some(formatProblem), Payload: cbor.AppendProblem(nil, title, detail),
+		}
+	}
+	return endpoint.Response{Code: code, Payload: []byte(clip(detail, diagnosticBytesMax))}
 }
 
 // clip cuts text to at most most bytes, between characters.

@@ -17,7 +17,7 @@ import (
 // register answers POST /rd [RFC 9176 5].
 func (s *Server) register(ctx context.Context, r *endpoint.Request) endpoint.Response {
 	if r.Code != codes.POST {
-		return endpoint.Response{Code: codes.MethodNotAllowed}
+		return wrongMethod(r)
 	}
 	reg, err := readRegistering(r)
 	if err != nil {
@@ -35,9 +35,9 @@ func (s *Server) registration(ctx context.Context, r *endpoint.Request, text str
 	handle, ok := decimal(text, math.MaxInt64)
 	switch {
 	case r.Code != codes.POST && r.Code != codes.DELETE:
-		return endpoint.Response{Code: codes.MethodNotAllowed}
+		return wrongMethod(r)
 	case !ok || handle == 0:
-		return endpoint.Response{Code: codes.NotFound}
+		return refusal(r, command.Errorf(command.CodeNotFound, "no such registration"))
 	case r.Code == codes.DELETE:
 		if err := s.uses.Deregister(ctx, int64(handle)); err != nil {
 			return refusal(r, err)

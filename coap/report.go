@@ -17,7 +17,7 @@ func (s *Server) report(ctx context.Context, r *endpoint.Request, name, text str
 	seq, ok := decimal(text, math.MaxUint32)
 	switch {
 	case r.Code != codes.POST:
-		return endpoint.Response{Code: codes.MethodNotAllowed}
+		return wrongMethod(r)
 	case !ok || seq == 0 || device.CheckName(name) != "":
 		return refusal(r, command.Errorf(command.CodeNotFound, "no such sequence"))
 	}

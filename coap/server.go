@@ -90,7 +90,7 @@ func (s *Server) Stats() endpoint.Stats { return s.endpoint.Stats() }
 func (s *Server) Serve(ctx context.Context, r *endpoint.Request) endpoint.Response {
 	if r.IfMatch || r.IfNoneMatch {
 		// Nothing here is edited under a condition [RFC 7252 5.10.8].
-		return endpoint.Response{Code: codes.PreconditionFailed}
+		return refuse(r, codes.PreconditionFailed, "precondition", "nothing here has a version")
 	}
 	p := r.Path
 	switch {
@@ -105,9 +105,9 @@ func (s *Server) Serve(ctx context.Context, r *endpoint.Request) endpoint.Respon
 	case len(p) == 3 && p[0] == "c":
 		return s.report(ctx, r, p[1], p[2])
 	case len(p) == 1 && p[0] == "c":
-		return endpoint.Response{Code: codes.MethodNotAllowed}
+		return wrongMethod(r)
 	}
-	return endpoint.Response{Code: codes.NotFound}
+	return refuse(r, codes.NotFound, "not_found", "no such resource")
 }
 
 // Idle tells the presenter that a peer can be sent to again.

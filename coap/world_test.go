@@ -32,6 +32,7 @@ type world struct {
 
 	store    *sqlite.Store
 	dispatch *dispatch.Dispatcher
+	server   *coap.Server
 	stop     func()
 
 	devices []*life
@@ -71,7 +72,7 @@ func (w *world) start() {
 	must(err)
 	server, err := coap.New(conn, coap.Options{Endpoint: endpoint.Options{Workers: 8}})
 	must(err)
-	w.store = store
+	w.store, w.server = store, server
 	w.dispatch = dispatch.New(store, server, dispatch.Options{Dev: true})
 	server.Bind(w.dispatch)
 
