@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"behest/command"
 )
@@ -38,7 +40,7 @@ func (s *Store) Events(ctx context.Context, after command.Place, f command.Event
 			next, err = c.end(ctx)
 			return err
 		}
-		if err := l.scan(ctx, after.N); err != nil {
+		if err := l.scan(ctx, next.N); err != nil {
 			return err
 		}
 		events = l.events
@@ -98,14 +100,45 @@ func (l *listing) resolve(ctx context.Context) (known bool, err error) {
 		l.device = r.int(0)
 	}
 	if l.f.Command != (command.ID{}) {
-		r, err := l.c.one(ctx, `SELECT n FROM command WHERE id = +?`, l.f.Command[:])
+		r, err := l.c.one(ctx, `SELECT n, created_at FROM command WHERE id = +?`, l.f.Command[:])
 		if err != nil || r == nil {
 			return false, err
 		}
 		l.command = r.int(0)
+		return true, l.skip(ctx, r.int(1)-clockStep.Milliseconds())
 	}
 	return true, nil
 }
+
+// clockStep is how far the clock may have been set back between a command's
+// creation and the commit that has its first event.
+const clockStep = time.Minute
+
+// skip moves the look to what was sealed at at or later, by halving what is
+// left: nothing about a command is older than the command.
+func (l *listing) skip(ctx context.Context, at int64) error {
+	const q = `SELECT n, n + count - 1, at, epoch FROM log WHERE n <= ? ORDER BY n DESC LIMIT 1`
+	end, err := l.c.end(ctx)
+	if err != nil {
+		return err
+	}
+	for low, high := l.next.N, end.N; low < high; {
+		r, err := l.c.one(ctx, q, low+(high-low+1)/2)
+		if err != nil || r == nil {
+			return err
+		}
+		if r.int(2) >= at {
+			high = r.int(0) - 1
+			continue
+		}
+		low = r.int(1)
+		*l.next = command.Place{Epoch: uint32(r.int(3)), N: low}
+	}
+	return nil
+}
+
+// errEnough ends a scan whose page is full.
+var errEnough = errors.New("the page is full")
 
 // scan collects what the filter picks from the rows that hold events after n.
 func (l *listing) scan(ctx context.Context, n int64) error {
@@ -115,11 +148,7 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 	if l.command == 0 && l.device == 0 && len(l.f.Types) == 0 {
 		rows = min(rows, l.limit+1)
 	}
-	full := false
-	return l.c.each(ctx, q, func(r row) error {
-		if full {
-			return nil
-		}
+	err := l.c.each(ctx, q, func(r row) error {
 		sealed := readSealed(r)
 		events, err := unpackEvents(&sealed)
 		if err != nil {
@@ -131,8 +160,7 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 			}
 			if l.picks(&e) {
 				if len(l.events) == l.limit {
-					full = true
-					return nil
+					return errEnough
 				}
 				l.events = append(l.events, e)
 			}
@@ -140,6 +168,10 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 		}
 		return nil
 	}, n+1, int64(rows))
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
 }
 
 func (l *listing) picks(e *command.Event) bool {

@@ -2,8 +2,12 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"reflect"
+	"testing"
+	"time"
 
+	"behest/command"
 	"behest/command/ledger"
 )
 
@@ -55,4 +59,25 @@ func Plan(s *Store, text string) (lines []string, err error) {
 		return nil
 	})
 	return lines, err
+}
+
+// Seal adds rows of one event each to the log of a file that nobody has open.
+func Seal(t testing.TB, path string, at time.Time, rows int) {
+	t.Helper()
+	c, err := connect(path, writing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &writer{conn: c}
+	err = errors.Join(w.load(), w.exec("BEGIN"))
+	for range rows {
+		r, end := w.log.seal(1, at.UnixMilli(), []command.Event{{Type: command.EventEdited, At: at}})
+		w.log = end
+		if err == nil {
+			_, _, err = c.exec(addSealed, r.values()...)
+		}
+	}
+	if err := errors.Join(err, w.exec("COMMIT"), c.close()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -73,6 +74,12 @@ func (r *sealed) chained(before []byte) []byte {
 }
 
 const logColumns = `n, count, epoch, at, events, hash`
+
+const addSealed = `INSERT INTO log (` + logColumns + `) VALUES (?, ?, ?, ?, ?, ?)`
+
+func (r *sealed) values() []driver.Value {
+	return []driver.Value{r.n, r.count, int64(r.epoch), r.at, r.events, r.hash}
+}
 
 func readSealed(r row) sealed {
 	return sealed{n: r.int(0), count: r.int(1), epoch: uint32(r.int(2)), at: r.int(3), events: r.bytes(4), hash: r.bytes(5)}

@@ -130,3 +130,39 @@ func TestNoQueryReadsAWholeTable(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsOfACommandAreFoundWithoutReadingTheLog asks for a young command's
+// events in a long log: one call has to do, though it looks at far fewer rows
+// than there are.
+func TestEventsOfACommandAreFoundWithoutReadingTheLog(t *testing.T) {
+	ctx := context.Background()
+	path := made(t)
+	for i := range 3 { // before the clocks of this test: sealed long ago
+		sqlite.Seal(t, path, time.Date(2020, 1, 1+i, 0, 0, 0, 0, time.UTC), 2500)
+	}
+	s, err := sqlite.Open(ctx, path, sqlite.Options{RideAlong: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	go s.Run(ctx)
+	l := load{s}
+	for i := range 3 {
+		if err := l.device(i); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.round(i, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	views, _, err := s.Commands(ctx, command.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range views {
+		events, next, err := s.Events(ctx, command.Place{}, command.EventFilter{Command: v.Command.ID}, 100)
+		if err != nil || len(events) < 4 || events[0].Type != command.EventIssued || next.N < 7500 {
+			t.Errorf("command %d: %d events up to %d, %v", v.Command.N, len(events), next.N, err)
+		}
+	}
+}

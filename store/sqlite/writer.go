@@ -142,8 +142,7 @@ func (w *writer) work(group []*member) (done int, err error) {
 func (w *writer) seal() error {
 	r, end := w.log.seal(w.epoch, time.Now().UnixMilli(), w.events)
 	w.sealed = end
-	_, _, err := w.conn.exec(`INSERT INTO log (n, count, epoch, at, events, hash) VALUES (?, ?, ?, ?, ?, ?)`,
-		r.n, r.count, int64(r.epoch), r.at, r.events, r.hash)
+	_, _, err := w.conn.exec(addSealed, r.values()...)
 	return err
 }
 

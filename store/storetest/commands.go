@@ -307,6 +307,20 @@ func testSaves(t *testing.T, e Engine) {
 		got := must(r.Command(context.Background(), c.ID))(t)
 		diff(t, got.Command.CreatedAt, at(1).Add(time.Millisecond))
 		diff(t, got.Only.QueuedAt, at(1).Add(time.Millisecond))
+		// A deadline is that of the times as they are kept: the engine's check,
+		// when the test ends, computes it from those.
+		c = aCommand(2, "p")
+		c.Clocks.ReportEvery = 11_001 * time.Millisecond // and half of it in grace
+		r.do(func(tx ledger.Tx) error {
+			xs, err := issue(tx, c)
+			if err != nil {
+				return err
+			}
+			if err := release(tx, &xs[0], at(3)); err != nil {
+				return err
+			}
+			return step(tx, &xs[0], command.Reported(command.Report{}, xs[0].State), at(4).Add(900*time.Microsecond))
+		})
 		if got.Command.CreatedAt.Location() != time.UTC {
 			t.Errorf("the time is in %s", got.Command.CreatedAt.Location())
 		}
