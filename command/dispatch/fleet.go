@@ -146,6 +146,9 @@ func (g *group) run(n int64) error {
 			}
 			continue
 		}
+		if g.canceledBy == "" {
+			v.open = slices.Grow(open, 1)
+		}
 		g.visits, xs = append(g.visits, v), append(xs, begun(c, v.dev, now))
 	}
 	if err := g.tx.AddExecutions(c, xs); err != nil {
@@ -170,7 +173,7 @@ func (g *group) finish(c *command.Command) error {
 		return nil // the end of an execution is looked at as it comes
 	}
 	v := &visit{d: g.d, tx: g.tx, now: clock()}
-	if err := v.endCommand(c, command.EventEnded, ""); err != nil {
+	if err := v.endFleet(c, command.EventEnded, ""); err != nil {
 		return err
 	}
 	g.ended = v.ended

@@ -212,9 +212,9 @@ func (i *issue) target(name string) error {
 	if err != nil {
 		return err
 	}
+	var open []command.Execution
 	if dev.Handle != 0 {
-		open, err := i.tx.Open(dev.Handle)
-		if err != nil {
+		if open, err = i.tx.Open(dev.Handle); err != nil {
 			return err
 		}
 		if len(open) >= command.OpenMax {
@@ -222,7 +222,7 @@ func (i *issue) target(name string) error {
 			return nil
 		}
 	}
-	i.visits = append(i.visits, &visit{d: i.d, tx: i.tx, now: i.now, dev: dev})
+	i.visits = append(i.visits, &visit{d: i.d, tx: i.tx, now: i.now, dev: dev, open: slices.Grow(open, 1)})
 	return nil
 }
 
@@ -269,6 +269,9 @@ func giveTurns(visits []*visit, xs []command.Execution) error {
 	for k, v := range visits {
 		if when, _ := xs[k].Deadline(); !when.IsZero() {
 			v.next = when
+		}
+		if v.open != nil {
+			v.open = append(v.open, xs[k])
 		}
 		if err := v.turn(); err != nil {
 			return err

@@ -18,10 +18,11 @@ type visit struct {
 	now time.Time
 
 	dev      device.Device
-	dirty    bool   // dev must be saved
-	answers  bool   // what is released leaves with the answer to the device's own request
-	reported uint32 // see command.Presentation
-	revived  bool   // likewise
+	dirty    bool                // dev must be saved
+	answers  bool                // what is released leaves with the answer to the device's own request
+	open     []command.Execution // what is open on it, if that was read already; nil: it was not
+	reported uint32              // see command.Presentation
+	revived  bool                // likewise
 
 	// What there is to tell after the commit.
 	shown    command.Presentation
@@ -92,9 +93,12 @@ func (d *Dispatcher) tell(v *visit) {
 
 // turn releases what may leave now, and notes what the device should see.
 func (v *visit) turn() error {
-	open, err := v.tx.Open(v.dev.Handle)
-	if err != nil {
-		return err
+	open := v.open
+	if open == nil {
+		var err error
+		if open, err = v.tx.Open(v.dev.Handle); err != nil {
+			return err
+		}
 	}
 	release, waiting := command.Head(open, v.dev.Window()), false
 	switch {
@@ -195,23 +199,37 @@ func (v *visit) logMove(before, after command.Execution, actor string) error {
 	if err := v.log(kind, after, actor, facts(before, after)); err != nil {
 		return err
 	}
+	kind = command.EventEnded
+	if before.State.Ended() {
+		kind = command.EventSettled
+	}
 	switch {
 	case !after.State.Ended():
 		return nil
-	case before.State.Ended():
-		return v.endCommand(after.Command, command.EventSettled, actor)
+	case after.Command.Devices == 1: // it is its command's only one
+		var tally command.Tally
+		tally.Add(after)
+		return v.endCommand(after.Command, tally, kind, actor)
 	}
-	return v.endCommand(after.Command, command.EventEnded, actor)
+	return v.endFleet(after.Command, kind, actor)
 }
 
-// endCommand logs that a command has ended, or settled, if it has.
-func (v *visit) endCommand(c *command.Command, kind command.EventType, actor string) error {
+// endFleet looks whether a command on many devices has ended, or settled.
+func (v *visit) endFleet(c *command.Command, kind command.EventType, actor string) error {
 	if open, err := v.tx.OpenOf(c.N, 1); err != nil || len(open) > 0 {
 		return err // told in one look-up, where a tally counts them all
 	}
 	tally, err := v.tx.Tally(c.N)
-	if err != nil || !tally.Ended() || kind == command.EventSettled && !tally.Settled() {
+	if err != nil {
 		return err
+	}
+	return v.endCommand(c, tally, kind, actor)
+}
+
+// endCommand logs that a command has ended, or settled, if it has.
+func (v *visit) endCommand(c *command.Command, tally command.Tally, kind command.EventType, actor string) error {
+	if !tally.Ended() || kind == command.EventSettled && !tally.Settled() {
+		return nil
 	}
 	v.ended = append(v.ended, c.ID)
 	return v.log(kind, command.Execution{Command: c}, actor, map[string]any{"outcome": tally.Outcome()})
