@@ -249,82 +249,88 @@ func tallyOf(xs ...command.Execution) (t command.Tally) {
 }
 
 func testSaves(t *testing.T, e Engine) {
-	t.Run("RefusedAStaleCopy", func(t *testing.T) {
-		r := start(t, e)
-		withDevices(r, "p")
-		var stale, x command.Execution
-		r.do(func(tx ledger.Tx) error {
-			xs, err := issue(tx, aCommand(1, "p"))
-			if err != nil {
-				return err
-			}
-			x, stale = xs[0], xs[0]
-			return release(tx, &x, at(1))
-		})
-		r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.Save(&stale) })
-		r.do(func(tx ledger.Tx) error {
-			got, err := tx.Execution(x.N)
-			diff(t, got, x)
+	each(t, e, []testCase{
+		{"RefusedAStaleCopy", saveRefusedAStaleCopy},
+		{"RefusedTwiceTheSameNumber", saveRefusedTwiceTheSameNumber},
+		{"TimesAreKeptToTheMillisecond", saveTimesAreKeptToTheMillisecond},
+	})
+}
+
+func saveRefusedAStaleCopy(t *testing.T, e Engine) {
+	r := start(t, e)
+	withDevices(r, "p")
+	var stale, x command.Execution
+	r.do(func(tx ledger.Tx) error {
+		xs, err := issue(tx, aCommand(1, "p"))
+		if err != nil {
 			return err
-		})
-		stale.N = 999
-		r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.Save(&stale) })
-	})
-
-	t.Run("RefusedTwiceTheSameNumber", func(t *testing.T) {
-		r := start(t, e)
-		withDevices(r, "p", "q")
-		r.do(func(tx ledger.Tx) error {
-			one, err := issue(tx, aCommand(1, "p"))
-			if err != nil {
-				return err
-			}
-			two, err := issue(tx, aCommand(2, "p"))
-			if err != nil {
-				return err
-			}
-			other, err := issue(tx, aCommand(3, "q"))
-			if err != nil {
-				return err
-			}
-			if err := release(tx, &one[0], at(3)); err != nil {
-				return err
-			}
-			twin, _ := two[0].Step(command.Trigger{Kind: command.Release, Seq: one[0].Seq}, at(4))
-			if code := command.CodeOf(tx.Save(&twin)); code != command.CodeConflict {
-				t.Errorf("the code is %q", code)
-			}
-			return release(tx, &other[0], at(3)) // another device may have it
-		})
-	})
-
-	t.Run("TimesAreKeptToTheMillisecond", func(t *testing.T) {
-		r := start(t, e)
-		withDevices(r, "p")
-		c := aCommand(1, "p")
-		c.CreatedAt = c.CreatedAt.Add(1_999_999 * time.Nanosecond).In(time.FixedZone("elsewhere", 3600))
-		r.do(func(tx ledger.Tx) error { _, err := issue(tx, c); return err })
-		got := must(r.Command(context.Background(), c.ID))(t)
-		diff(t, got.Command.CreatedAt, at(1).Add(time.Millisecond))
-		diff(t, got.Only.QueuedAt, at(1).Add(time.Millisecond))
-		// A deadline is that of the times as they are kept: the engine's check,
-		// when the test ends, computes it from those.
-		c = aCommand(2, "p")
-		c.Clocks.ReportEvery = 11_001 * time.Millisecond // and half of it in grace
-		r.do(func(tx ledger.Tx) error {
-			xs, err := issue(tx, c)
-			if err != nil {
-				return err
-			}
-			if err := release(tx, &xs[0], at(3)); err != nil {
-				return err
-			}
-			return step(tx, &xs[0], command.Reported(command.Report{}, xs[0].State), at(4).Add(900*time.Microsecond))
-		})
-		if got.Command.CreatedAt.Location() != time.UTC {
-			t.Errorf("the time is in %s", got.Command.CreatedAt.Location())
 		}
+		x, stale = xs[0], xs[0]
+		return release(tx, &x, at(1))
 	})
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.Save(&stale) })
+	r.do(func(tx ledger.Tx) error {
+		got, err := tx.Execution(x.N)
+		diff(t, got, x)
+		return err
+	})
+	stale.N = 999
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.Save(&stale) })
+}
+
+func saveRefusedTwiceTheSameNumber(t *testing.T, e Engine) {
+	r := start(t, e)
+	withDevices(r, "p", "q")
+	r.do(func(tx ledger.Tx) error {
+		one, err := issue(tx, aCommand(1, "p"))
+		if err != nil {
+			return err
+		}
+		two, err := issue(tx, aCommand(2, "p"))
+		if err != nil {
+			return err
+		}
+		other, err := issue(tx, aCommand(3, "q"))
+		if err != nil {
+			return err
+		}
+		if err := release(tx, &one[0], at(3)); err != nil {
+			return err
+		}
+		twin, _ := two[0].Step(command.Trigger{Kind: command.Release, Seq: one[0].Seq}, at(4))
+		if code := command.CodeOf(tx.Save(&twin)); code != command.CodeConflict {
+			t.Errorf("the code is %q", code)
+		}
+		return release(tx, &other[0], at(3)) // another device may have it
+	})
+}
+
+func saveTimesAreKeptToTheMillisecond(t *testing.T, e Engine) {
+	r := start(t, e)
+	withDevices(r, "p")
+	c := aCommand(1, "p")
+	c.CreatedAt = c.CreatedAt.Add(1_999_999 * time.Nanosecond).In(time.FixedZone("elsewhere", 3600))
+	r.do(func(tx ledger.Tx) error { _, err := issue(tx, c); return err })
+	got := must(r.Command(context.Background(), c.ID))(t)
+	diff(t, got.Command.CreatedAt, at(1).Add(time.Millisecond))
+	diff(t, got.Only.QueuedAt, at(1).Add(time.Millisecond))
+	// A deadline is that of the times as they are kept: the engine's check,
+	// when the test ends, computes it from those.
+	c = aCommand(2, "p")
+	c.Clocks.ReportEvery = 11_001 * time.Millisecond // and half of it in grace
+	r.do(func(tx ledger.Tx) error {
+		xs, err := issue(tx, c)
+		if err != nil {
+			return err
+		}
+		if err := release(tx, &xs[0], at(3)); err != nil {
+			return err
+		}
+		return step(tx, &xs[0], command.Reported(command.Report{}, xs[0].State), at(4).Add(900*time.Microsecond))
+	})
+	if got.Command.CreatedAt.Location() != time.UTC {
+		t.Errorf("the time is in %s", got.Command.CreatedAt.Location())
+	}
 }
 
 func testReports(t *testing.T, e Engine) {

@@ -19,137 +19,152 @@ var addrs = cmp.Comparer(func(a, b device.Observation) bool {
 })
 
 func testDevices(t *testing.T, e Engine) {
+	each(t, e, []testCase{
+		{"EveryFieldComesBack", deviceEveryFieldComesBack},
+		{"AnEmptyTokenIsNotNone", deviceAnEmptyTokenIsNotNone},
+		{"RefusedWhatIsNotThere", deviceRefusedWhatIsNotThere},
+		{"RefusedTwiceTheSameName", deviceRefusedTwiceTheSameName},
+		{"RefusedAStaleCopy", deviceRefusedAStaleCopy},
+		{"ARemovedOneKeepsItsHandle", deviceARemovedOneKeepsItsHandle},
+		{"ListedByNameInPages", deviceListedByNameInPages},
+	})
+}
+
+func deviceEveryFieldComesBack(t *testing.T, e Engine) {
 	ctx := context.Background()
-
-	t.Run("EveryFieldComesBack", func(t *testing.T) {
-		r := start(t, e)
-		var added device.Device
-		fill(&added, "RemovedAt", "LastSeq", "ReportedSeq")
-		added.LastSeq, added.ReportedSeq = 4_000_000_000, 3_000_000_000
-		r.do(func(tx ledger.Tx) error { return tx.AddDevice(&added) })
-		if added.Handle == 0 || added.Version != 1 {
-			t.Errorf("the handle is %d, the version %d", added.Handle, added.Version)
+	r := start(t, e)
+	var added device.Device
+	fill(&added, "RemovedAt", "LastSeq", "ReportedSeq")
+	added.LastSeq, added.ReportedSeq = 4_000_000_000, 3_000_000_000
+	r.do(func(tx ledger.Tx) error { return tx.AddDevice(&added) })
+	if added.Handle == 0 || added.Version != 1 {
+		t.Errorf("the handle is %d, the version %d", added.Handle, added.Version)
+	}
+	r.restart()
+	var byHandle, byName device.Device
+	r.do(func(tx ledger.Tx) (err error) {
+		if byHandle, err = tx.Device(added.Handle); err == nil {
+			byName, err = tx.DeviceNamed(added.Name)
 		}
-		r.restart()
-		var byHandle, byName device.Device
-		r.do(func(tx ledger.Tx) (err error) {
-			if byHandle, err = tx.Device(added.Handle); err == nil {
-				byName, err = tx.DeviceNamed(added.Name)
-			}
-			return err
-		})
-		diff(t, byHandle, added)
-		diff(t, byName, added)
-		diff(t, must(r.Device(ctx, added.Name))(t), device.View{Device: added})
-
-		// And back to nothing, field by field.
-		bare := device.Device{Handle: added.Handle, Name: added.Name, Version: added.Version}
-		r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&bare) })
-		diff(t, must(r.Device(ctx, added.Name))(t).Device, bare)
-		added.Version = bare.Version
-		r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&added) })
-		diff(t, must(r.Device(ctx, added.Name))(t).Device, added)
+		return err
 	})
+	diff(t, byHandle, added)
+	diff(t, byName, added)
+	diff(t, must(r.Device(ctx, added.Name))(t), device.View{Device: added})
 
-	t.Run("AnEmptyTokenIsNotNone", func(t *testing.T) {
-		r := start(t, e)
-		d := aDevice("p")
-		d.Observation.Token = []byte{}
-		r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
-		diff(t, must(r.Device(ctx, "p"))(t).Device, d)
-	})
+	// And back to nothing, field by field.
+	bare := device.Device{Handle: added.Handle, Name: added.Name, Version: added.Version}
+	r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&bare) })
+	diff(t, must(r.Device(ctx, added.Name))(t).Device, bare)
+	added.Version = bare.Version
+	r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&added) })
+	diff(t, must(r.Device(ctx, added.Name))(t).Device, added)
+}
 
-	t.Run("RefusedWhatIsNotThere", func(t *testing.T) {
-		r := start(t, e)
-		r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.Device(7); return err })
-		r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.DeviceNamed("p"); return err })
-		_, err := r.Device(ctx, "p")
-		wantCode(t, err, command.CodeNotFound)
-	})
+func deviceAnEmptyTokenIsNotNone(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	d := aDevice("p")
+	d.Observation.Token = []byte{}
+	r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
+	diff(t, must(r.Device(ctx, "p"))(t).Device, d)
+}
 
-	t.Run("RefusedTwiceTheSameName", func(t *testing.T) {
-		r := start(t, e)
-		d, twin := aDevice("p"), aDevice("p")
-		r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
-		r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.AddDevice(&twin) })
-		r.do(func(tx ledger.Tx) error { // and the caller may go on after it
-			if code := command.CodeOf(tx.AddDevice(&twin)); code != command.CodeConflict {
-				t.Errorf("the code is %q", code)
-			}
-			other := aDevice("q")
-			return tx.AddDevice(&other)
-		})
-		diff(t, must(r.Device(ctx, "q"))(t).Name, "q")
-	})
+func deviceRefusedWhatIsNotThere(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.Device(7); return err })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.DeviceNamed("p"); return err })
+	_, err := r.Device(ctx, "p")
+	wantCode(t, err, command.CodeNotFound)
+}
 
-	t.Run("RefusedAStaleCopy", func(t *testing.T) {
-		r := start(t, e)
-		d := aDevice("p")
-		r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
-		stale := d
-		d.LastSeq = 5
-		r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&d) })
-		r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.SaveDevice(&stale) })
-		diff(t, must(r.Device(ctx, "p"))(t).Device, d)
-	})
-
-	t.Run("ARemovedOneKeepsItsHandle", func(t *testing.T) {
-		r := start(t, e)
-		d := aDevice("p")
-		r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
-		d.RemovedAt = at(1)
-		r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&d) })
-		_, err := r.Device(ctx, "p")
-		wantCode(t, err, command.CodeNotFound)
-		if list, _, err := r.Devices(ctx, device.Filter{}); err != nil || len(list) != 0 {
-			t.Errorf("listed %v, %v", list, err)
+func deviceRefusedTwiceTheSameName(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	d, twin := aDevice("p"), aDevice("p")
+	r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.AddDevice(&twin) })
+	r.do(func(tx ledger.Tx) error { // and the caller may go on after it
+		if code := command.CodeOf(tx.AddDevice(&twin)); code != command.CodeConflict {
+			t.Errorf("the code is %q", code)
 		}
-		r.do(func(tx ledger.Tx) error {
-			found, err := tx.DeviceNamed("p")
-			diff(t, found, d)
-			return err
-		})
+		other := aDevice("q")
+		return tx.AddDevice(&other)
 	})
+	diff(t, must(r.Device(ctx, "q"))(t).Name, "q")
+}
 
-	t.Run("ListedByNameInPages", func(t *testing.T) {
-		r := start(t, e)
-		r.do(func(tx ledger.Tx) error {
-			for _, i := range []int{7, 3, 9, 0, 5, 1, 8, 2, 6, 4} {
-				d := aDevice(fmt.Sprint("p", i))
-				if i%2 == 0 {
-					d.Labels = map[string]string{"site": "a", "kind": "pump"}
-				}
-				if err := tx.AddDevice(&d); err != nil {
-					return err
-				}
-			}
-			_, err := issue(tx, aCommand(1, "p4"))
-			return err
-		})
-		list := func(f device.Filter) (names []string) {
-			for more := true; more; {
-				var page []device.View
-				var err error
-				if page, more, err = r.Devices(ctx, f); err != nil {
-					t.Fatal(err)
-				}
-				if len(page) > f.Limit && f.Limit > 0 {
-					t.Errorf("a page of %d has %d", f.Limit, len(page))
-				}
-				for _, v := range page {
-					names = append(names, fmt.Sprint(v.Name, ":", v.Open))
-					f.After = v.Name
-				}
-			}
-			return names
-		}
-		all := []string{"p0:0", "p1:0", "p2:0", "p3:0", "p4:1", "p5:0", "p6:0", "p7:0", "p8:0", "p9:0"}
-		diff(t, list(device.Filter{Limit: 3}), all)
-		diff(t, list(device.Filter{}), all)
-		diff(t, list(device.Filter{Limit: 2, Label: map[string]string{"site": "a", "kind": "pump"}}), []string{"p0:0", "p2:0", "p4:1", "p6:0", "p8:0"})
-		diff(t, list(device.Filter{Label: map[string]string{"site": "b"}}), []string(nil))
-		diff(t, list(device.Filter{Label: map[string]string{"site": "a", "kind": "fan"}}), []string(nil))
+func deviceRefusedAStaleCopy(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	d := aDevice("p")
+	r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
+	stale := d
+	d.LastSeq = 5
+	r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&d) })
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.SaveDevice(&stale) })
+	diff(t, must(r.Device(ctx, "p"))(t).Device, d)
+}
+
+func deviceARemovedOneKeepsItsHandle(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	d := aDevice("p")
+	r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
+	d.RemovedAt = at(1)
+	r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&d) })
+	_, err := r.Device(ctx, "p")
+	wantCode(t, err, command.CodeNotFound)
+	if list, _, err := r.Devices(ctx, device.Filter{}); err != nil || len(list) != 0 {
+		t.Errorf("listed %v, %v", list, err)
+	}
+	r.do(func(tx ledger.Tx) error {
+		found, err := tx.DeviceNamed("p")
+		diff(t, found, d)
+		return err
 	})
+}
+
+func deviceListedByNameInPages(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	r.do(func(tx ledger.Tx) error {
+		for _, i := range []int{7, 3, 9, 0, 5, 1, 8, 2, 6, 4} {
+			d := aDevice(fmt.Sprint("p", i))
+			if i%2 == 0 {
+				d.Labels = map[string]string{"site": "a", "kind": "pump"}
+			}
+			if err := tx.AddDevice(&d); err != nil {
+				return err
+			}
+		}
+		_, err := issue(tx, aCommand(1, "p4"))
+		return err
+	})
+	list := func(f device.Filter) (names []string) {
+		for more := true; more; {
+			var page []device.View
+			var err error
+			if page, more, err = r.Devices(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+			if len(page) > f.Limit && f.Limit > 0 {
+				t.Errorf("a page of %d has %d", f.Limit, len(page))
+			}
+			for _, v := range page {
+				names = append(names, fmt.Sprint(v.Name, ":", v.Open))
+				f.After = v.Name
+			}
+		}
+		return names
+	}
+	all := []string{"p0:0", "p1:0", "p2:0", "p3:0", "p4:1", "p5:0", "p6:0", "p7:0", "p8:0", "p9:0"}
+	diff(t, list(device.Filter{Limit: 3}), all)
+	diff(t, list(device.Filter{}), all)
+	diff(t, list(device.Filter{Limit: 2, Label: map[string]string{"site": "a", "kind": "pump"}}), []string{"p0:0", "p2:0", "p4:1", "p6:0", "p8:0"})
+	diff(t, list(device.Filter{Label: map[string]string{"site": "b"}}), []string(nil))
+	diff(t, list(device.Filter{Label: map[string]string{"site": "a", "kind": "fan"}}), []string(nil))
 }
 
 func diff(t testing.TB, got, want any) {

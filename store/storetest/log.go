@@ -16,55 +16,8 @@ import (
 func testLog(t *testing.T, e Engine) {
 	ctx := context.Background()
 	r := start(t, e)
-	withDevices(r, "p", "q")
-	begin := r.Changed()
 	one, many := aCommand(1, "p"), aCommand(2, "p", "q")
-	var want []command.Event
-	note := func(tx ledger.Tx, e command.Event, c *command.Command, d int64, name string) error {
-		if c != nil {
-			e.CommandN, e.Command = c.N, c.ID
-		}
-		e.Device, e.Name, e.Epoch, e.N = d, name, 1, int64(len(want)+1)
-		want = append(want, e)
-		e.Command, e.Name, e.Epoch, e.N = command.ID{}, "", 0, 0
-		return tx.Log(e)
-	}
-	r.do(func(tx ledger.Tx) error {
-		xs, err := issue(tx, one)
-		if err != nil {
-			return err
-		}
-		if _, err = issue(tx, many); err != nil {
-			return err
-		}
-		if err := note(tx, command.Event{Type: command.EventIssued, At: at(5), Actor: "ann"}, one, xs[0].Device, "p"); err != nil {
-			return err
-		}
-		return note(tx, command.Event{Type: command.EventIssued, At: at(4), Actor: "zoë", Data: json.RawMessage(`{"a":[1,2]}`)}, many, 0, "")
-	})
-	select {
-	case <-begin:
-	default:
-		t.Error("nobody was told of the first events")
-	}
-	for i := range 50 {
-		r.do(func(tx ledger.Tx) error {
-			d, err := tx.DeviceNamed([]string{"p", "q"}[i%2])
-			if err != nil {
-				return err
-			}
-			kinds := []command.EventType{command.EventObserving, command.EventOf(command.Running), "made.up", command.EventProgress}
-			for k := range i % 4 {
-				c := []*command.Command{nil, one, many}[(i+k)%3]
-				if err := note(tx, command.Event{Type: kinds[(i+k)%4], At: at(i - k), Data: json.RawMessage(fmt.Sprint(i))}, c, d.Handle, d.Name); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	r.refused(command.CodeInternal, func(tx ledger.Tx) error { return tx.Log(command.Event{At: at(1)}) })
-	r.restart()
+	want := logged(t, r, one, many)
 
 	t.Run("EveryEventInOrder", func(t *testing.T) {
 		for _, limit := range []int{0, 1, 2, 7} {
@@ -111,44 +64,101 @@ func testLog(t *testing.T, e Engine) {
 		})
 	}
 
-	t.Run("AWatcherMissesNothing", func(t *testing.T) {
-		from := must(r.End(ctx))(t)
-		const n = 100
-		seen := make(chan int64)
-		go func() {
-			defer close(seen)
-			next := from
-			for got := 0; got < n; {
-				changed := r.Changed()
-				events, to, err := r.Events(ctx, next, command.EventFilter{}, 5)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				for _, e := range events {
-					seen <- e.N
-					got++
-				}
-				next = to
-				if len(events) == 0 {
-					<-changed
-				}
-			}
-		}()
-		go func() {
-			for range n {
-				r.do(func(tx ledger.Tx) error { return tx.Log(command.Event{Type: command.EventEdited, At: at(1)}) })
-			}
-		}()
-		last := from.N
-		for n := range seen {
-			if n != last+1 {
-				t.Errorf("event %d came after %d", n, last)
-			}
-			last = n
+	t.Run("AWatcherMissesNothing", func(t *testing.T) { watch(t, r) })
+}
+
+// logged issues two commands, logs events of all sorts about them, and
+// answers with what a reader should find.
+func logged(t *testing.T, r *rig, one, many *command.Command) (want []command.Event) {
+	withDevices(r, "p", "q")
+	begin := r.Changed()
+	note := func(tx ledger.Tx, e command.Event, c *command.Command, d int64, name string) error {
+		if c != nil {
+			e.CommandN, e.Command = c.N, c.ID
 		}
-		diff(t, last, from.N+n)
+		e.Device, e.Name, e.Epoch, e.N = d, name, 1, int64(len(want)+1)
+		want = append(want, e)
+		e.Command, e.Name, e.Epoch, e.N = command.ID{}, "", 0, 0
+		return tx.Log(e)
+	}
+	r.do(func(tx ledger.Tx) error {
+		xs, err := issue(tx, one)
+		if err != nil {
+			return err
+		}
+		if _, err = issue(tx, many); err != nil {
+			return err
+		}
+		if err := note(tx, command.Event{Type: command.EventIssued, At: at(5), Actor: "ann"}, one, xs[0].Device, "p"); err != nil {
+			return err
+		}
+		return note(tx, command.Event{Type: command.EventIssued, At: at(4), Actor: "zoë", Data: json.RawMessage(`{"a":[1,2]}`)}, many, 0, "")
 	})
+	select {
+	case <-begin:
+	default:
+		t.Error("nobody was told of the first events")
+	}
+	for i := range 50 {
+		r.do(func(tx ledger.Tx) error {
+			d, err := tx.DeviceNamed([]string{"p", "q"}[i%2])
+			if err != nil {
+				return err
+			}
+			kinds := []command.EventType{command.EventObserving, command.EventOf(command.Running), "made.up", command.EventProgress}
+			for k := range i % 4 {
+				c := []*command.Command{nil, one, many}[(i+k)%3]
+				if err := note(tx, command.Event{Type: kinds[(i+k)%4], At: at(i - k), Data: json.RawMessage(fmt.Sprint(i))}, c, d.Handle, d.Name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	r.refused(command.CodeInternal, func(tx ledger.Tx) error { return tx.Log(command.Event{At: at(1)}) })
+	r.restart()
+	return want
+}
+
+// watch follows the log while others write.
+func watch(t *testing.T, r *rig) {
+	ctx := context.Background()
+	from := must(r.End(ctx))(t)
+	const n = 100
+	seen := make(chan int64)
+	go func() {
+		defer close(seen)
+		next := from
+		for got := 0; got < n; {
+			changed := r.Changed()
+			events, to, err := r.Events(ctx, next, command.EventFilter{}, 5)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, e := range events {
+				seen <- e.N
+				got++
+			}
+			next = to
+			if len(events) == 0 {
+				<-changed
+			}
+		}
+	}()
+	go func() {
+		for range n {
+			r.do(func(tx ledger.Tx) error { return tx.Log(command.Event{Type: command.EventEdited, At: at(1)}) })
+		}
+	}()
+	last := from.N
+	for n := range seen {
+		if n != last+1 {
+			t.Errorf("event %d came after %d", n, last)
+		}
+		last = n
+	}
+	diff(t, last, from.N+n)
 }
 
 func diffEvents(t *testing.T, got, want []command.Event) {

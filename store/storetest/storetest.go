@@ -41,10 +41,7 @@ type Engine struct {
 
 // Exercise runs the suite.
 func Exercise(t *testing.T, e Engine) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, Engine)
-	}{
+	each(t, e, []testCase{
 		{"Devices", testDevices},
 		{"Commands", testCommands},
 		{"Saves", testSaves},
@@ -58,7 +55,17 @@ func Exercise(t *testing.T, e Engine) {
 		{"Log", testLog},
 		{"Crowd", testCrowd},
 		{"Model", testModel},
-	} {
+	})
+}
+
+// testCase is one promise, by name.
+type testCase struct {
+	name string
+	test func(*testing.T, Engine)
+}
+
+func each(t *testing.T, e Engine, cases []testCase) {
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.test(t, e) })
 	}
 }
