@@ -4,6 +4,8 @@ DATA     ?= ./data
 HTTP     ?= 127.0.0.1:8080
 COAP     ?= 127.0.0.1:5683
 FUZZTIME ?= 10s
+N        ?= 200
+SEED     ?= 0
 
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 SOURCES  := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './tools/*' -not -path './data/*') go.mod go.sum
@@ -19,9 +21,9 @@ STATICCHECK := go tool -modfile=tools/go.mod staticcheck
 help: ## print this
 	@echo 'Behest: commands for constrained devices. Start with: make run'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  Variables: DATA=$(DATA) HTTP=$(HTTP) COAP=$(COAP) FUZZTIME=$(FUZZTIME)'
+	@echo '  Variables: DATA=$(DATA) HTTP=$(HTTP) COAP=$(COAP) FUZZTIME=$(FUZZTIME) N=$(N) SEED=$(SEED)'
 
 run: build ## build and start the server in development mode, and say what to type
 	@DATA='$(DATA)' HTTP='$(HTTP)' COAP='$(COAP)' scripts/run
@@ -47,6 +49,15 @@ race: need-test ## run the tests of what is concurrent under the race detector
 
 fuzz: need-build ## run every fuzz target for FUZZTIME and print its executions
 	@scripts/fuzz $(FUZZTIME)
+
+crash: need-build ## kill the real server N times under load, and find everything that it had answered for
+	go run ./bench/crash -kills $(N) -seed $(SEED)
+
+crash-control: need-build ## the same against a server that answers before it commits: it must be found out
+	go run ./bench/crash -kills 60 -seed $(SEED) -patch bench/crash/testdata/ack-before-commit.patch -expect-losses
+
+bench: need-build ## measure, in rounds, and print: the message layer, memory, rounds, latency, bytes on disk
+	go run ./bench/run
 
 lint: need-build ## gofmt, go vet, staticcheck
 	@scripts/gofmt
@@ -80,4 +91,4 @@ need-curl:
 need-test: need-build need-curl
 	@scripts/need coap-client-notls=libcoap3-bin
 
-.PHONY: help run demo build test race fuzz lint gen verify ci clean need-build need-curl need-test
+.PHONY: help run demo build test race fuzz crash crash-control bench lint gen verify ci clean need-build need-curl need-test
