@@ -62,19 +62,7 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 			try(err)
 			_, err = s.Device(ctx, v.Only.Name)
 			try(err)
-			try(s.Update(ctx, ledger.Reports, func(tx ledger.Tx) error {
-				if _, err := tx.Command(v.Command.ID); err != nil {
-					return err
-				}
-				if _, err := tx.OpenOf(v.Command.N, 10); err != nil {
-					return err
-				}
-				if err := tx.AddReport(v.Only.N, command.PastReport{At: time.UnixMilli(5)}); err != nil {
-					return err
-				}
-				_, err := tx.Tally(v.Command.N)
-				return err
-			}))
+			try(askInside(s, v))
 			_, _, err = s.Events(ctx, command.Place{}, command.EventFilter{Command: v.Command.ID, Device: v.Only.Name}, 10)
 			try(err)
 		}
@@ -90,6 +78,23 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 		_, err = s.End(ctx)
 		try(err)
 	}
+}
+
+// askInside asks what is asked inside a commit about v.
+func askInside(s *sqlite.Store, v command.View) error {
+	return s.Update(context.Background(), ledger.Reports, func(tx ledger.Tx) error {
+		if _, err := tx.Command(v.Command.ID); err != nil {
+			return err
+		}
+		if _, err := tx.OpenOf(v.Command.N, 10); err != nil {
+			return err
+		}
+		if err := tx.AddReport(v.Only.N, command.PastReport{At: time.UnixMilli(5)}); err != nil {
+			return err
+		}
+		_, err := tx.Tally(v.Command.N)
+		return err
+	})
 }
 
 // TestStatementsArePreparedOnce guards against a trap: SQLite prepares a join

@@ -21,6 +21,7 @@ func testFleets(t *testing.T, e Engine) {
 	withDevices(r, names...)
 	c := aCommand(1, names...)
 	var handles []int64
+	var groups [][]int64
 	r.do(func(tx ledger.Tx) error {
 		for _, name := range names {
 			d, err := tx.DeviceNamed(name)
@@ -33,7 +34,8 @@ func testFleets(t *testing.T, e Engine) {
 			return err
 		}
 		// Any order, and far apart.
-		return tx.AddPending(c.N, [][]int64{{handles[6], handles[0], handles[3]}, {handles[1], handles[2]}, {handles[5], handles[4]}})
+		groups = [][]int64{{handles[6], handles[0], handles[3]}, {handles[1], handles[2]}, {handles[5], handles[4]}}
+		return tx.AddPending(c.N, groups)
 	})
 	r.restart()
 
@@ -49,16 +51,39 @@ func testFleets(t *testing.T, e Engine) {
 	if !errors.Is(err, boom) {
 		t.Fatal(err)
 	}
-	var xs []command.Execution
-	for _, group := range [][]int64{{handles[6], handles[0], handles[3]}, {handles[1], handles[2]}, {handles[5], handles[4]}} {
+	xs := writeOut(r, c, groups, &want.Tally)
+	want.Refused = []command.Refusal{{Device: "p0", Code: command.CodeDeviceFull}, {Device: "p2", Code: command.CodeDeviceFull}, {Device: "p4", Code: command.CodeDeviceFull}}
+	diff(t, must(r.Command(ctx, c.ID))(t), want)
+	got, more, err := r.Executions(ctx, c.ID, "", 0, 10)
+	if more || err != nil {
+		t.Error(more, err)
+	}
+	diff(t, got, xs)
+	// The third device of the first group is nowhere yet, which a sound store
+	// has not.
+	r.do(func(tx ledger.Tx) error {
+		if group, err := tx.TakePending(c.N); group != nil || err != nil {
+			t.Errorf("pending after the last: %v, %v", group, err)
+		}
+		return tx.AddRefused(c.N, handles[3], command.CodeDeviceFull)
+	})
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(xs[0].N); return err })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(999); return err })
+}
+
+// writeOut takes what is pending, group by group: the first device gets an
+// execution, the second is refused.
+func writeOut(r *rig, c *command.Command, groups [][]int64, tally *command.Tally) (xs []command.Execution) {
+	r.t.Helper()
+	for _, group := range groups {
 		r.do(func(tx ledger.Tx) error {
 			got, err := tx.TakePending(c.N)
-			diff(t, got, group)
+			diff(r.t, got, group)
 			if err != nil {
 				return err
 			}
 			byRow, err := tx.CommandN(c.N)
-			diff(t, byRow, c)
+			diff(r.t, byRow, c)
 			if err != nil {
 				return err
 			}
@@ -71,28 +96,12 @@ func testFleets(t *testing.T, e Engine) {
 			}
 			x, err := tx.Execution(add[0].N)
 			xs = append(xs, x)
-			want.Tally.Add(x)
-			want.Tally.Pending -= len(group)
+			tally.Add(x)
+			tally.Pending -= len(group)
 			return err
 		})
 	}
-	want.Refused = []command.Refusal{{Device: "p0", Code: command.CodeDeviceFull}, {Device: "p2", Code: command.CodeDeviceFull}, {Device: "p4", Code: command.CodeDeviceFull}}
-	diff(t, must(r.Command(ctx, c.ID))(t), want)
-	got, more, err := r.Executions(ctx, c.ID, "", 0, 10)
-	if more || err != nil {
-		t.Error(more, err)
-	}
-	diff(t, got, xs)
-	// One device of the group got an execution, one was refused; of the first
-	// group one is nowhere, which a sound store has not.
-	r.do(func(tx ledger.Tx) error {
-		if group, err := tx.TakePending(c.N); group != nil || err != nil {
-			t.Errorf("pending after the last: %v, %v", group, err)
-		}
-		return tx.AddRefused(c.N, handles[3], command.CodeDeviceFull)
-	})
-	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(xs[0].N); return err })
-	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(999); return err })
+	return xs
 }
 
 func testAnswers(t *testing.T, e Engine) {
