@@ -271,7 +271,7 @@ func TestTheGrammarTakesWhatTheVectorsSay(t *testing.T) {
 		}
 	}
 	for _, v := range vectors(t, "report") {
-		if _, err := DecodeReport(v.Hex); form(err) != nil {
+		if _, err := DecodeReport(v.Hex); form(err) != nil && isA(majorMap, v.Hex) {
 			continue
 		}
 		odd := strings.Contains(v.Fields["meaning"], `"odd": true`)
