@@ -80,9 +80,7 @@ var forTests = []string{"store/storetest", "coap/endpoint/simnet", "firmware-sim
 
 // debts are arrows that should not be there, and what has to move for them to
 // go. A debt that is paid is taken off the list.
-var debts = map[string]string{
-	"store/storetest -> store/sqlite": "Position and EventFilter of the log belong to command, so that every engine and every reader share them",
-}
+var debts = map[string]string{}
 
 // owners says which rooms may import what was written elsewhere, so that
 // replacing it touches those alone. What is not here is not used. Tests may
