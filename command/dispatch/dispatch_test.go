@@ -519,3 +519,28 @@ func TestAFirstTransmissionWaitsForASleeperToWake(t *testing.T) {
 		w.check(lapsing.Command.ID, command.Expired, command.Unreachable) // its registration lapsed, too
 	})
 }
+
+func TestAQueueTakesNoMoreThanItsLimitWhoeverComes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const askers = 4 * command.OpenMax
+		errs := make(chan error, askers)
+		for range askers {
+			go func() {
+				_, err := w.Issue(w.ctx(), intent("pump"))
+				errs <- err
+			}()
+		}
+		taken := 0
+		for range askers {
+			switch err := <-errs; {
+			case err == nil:
+				taken++
+			case command.CodeOf(err) != command.CodeDeviceFull:
+				t.Error(err)
+			}
+		}
+		if v, err := w.store.Device(w.ctx(), "pump"); taken != command.OpenMax || v.Open != taken {
+			t.Errorf("%d were accepted and %d are open, %v; want %d", taken, v.Open, err, command.OpenMax)
+		}
+	})
+}
