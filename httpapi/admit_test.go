@@ -169,7 +169,7 @@ func TestEveryAnswerHasItsHeaders(t *testing.T) {
 
 func TestHeadIsGetWithoutTheBody(t *testing.T) {
 	d := &desk{}
-	s := serve(t, d, d, Options{})
+	s := serve(t, d, d, Options{Log: newLogbook()})
 	for _, path := range []string{commandPath, "/v1/devices/pump-7", "/livez", "/nowhere", "/v1/devices/pump-8"} {
 		get := s.do(ask{name: path, path: path})
 		head := s.do(ask{name: path, method: "HEAD", path: path})
@@ -177,6 +177,9 @@ func TestHeadIsGetWithoutTheBody(t *testing.T) {
 			head.header.Get("ETag") != get.header.Get("ETag") {
 			t.Errorf("%s: HEAD %d %v %q, GET %d %v", path, head.status, head.header, head.body, get.status, get.header)
 		}
+	}
+	if r := s.do(ask{name: "HEAD of a stream", method: "HEAD", path: "/v1/events", header: map[string]string{"Accept": "text/event-stream"}}); r.status != 200 || r.header.Get("Content-Type") != "application/json" {
+		t.Errorf("HEAD of a stream: %d %v", r.status, r.header)
 	}
 	if r := s.do(ask{name: "HEAD where there is no GET", method: "HEAD", path: commandPath + "/cancel"}); r.status != 405 || r.header.Get("Allow") != "POST" {
 		t.Errorf("got %d, Allow %q", r.status, r.header.Get("Allow"))

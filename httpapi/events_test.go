@@ -4,13 +4,17 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -337,4 +341,74 @@ func TestWhoAcceptsAStream(t *testing.T) {
 			t.Errorf("Accept: %s is %v, want %v", accept, got, want)
 		}
 	}
+}
+
+// deadlined is a connection whose writes fail past their deadline.
+type deadlined struct {
+	header   http.Header
+	deadline time.Time
+	written  int
+}
+
+func (d *deadlined) Header() http.Header                   { return d.header }
+func (d *deadlined) WriteHeader(int)                       {}
+func (d *deadlined) Flush()                                {}
+func (d *deadlined) SetWriteDeadline(when time.Time) error { d.deadline = when; return nil }
+func (d *deadlined) Write(b []byte) (int, error) {
+	if time.Now().After(d.deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	d.written++
+	return len(b), nil
+}
+
+// A stream that was silent for long writes under a new deadline, from the
+// first byte on; one whose reader does not read ends.
+func TestEachWriteOfAStreamHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &deadlined{header: make(http.Header)}
+		out := &sse{w: w, rc: http.NewResponseController(w)}
+		for range 3 {
+			out.event(Place{Epoch: 1, N: 1}, "a", nil)
+			out.event(Place{Epoch: 1, N: 2}, "b", nil)
+			out.flush()
+			time.Sleep(time.Hour)
+		}
+		if out.err != nil || w.written != 6 {
+			t.Errorf("%d blocks were written: %v", w.written, out.err)
+		}
+		out.block("id: 1-3")
+		time.Sleep(streamWrite + time.Second) // the buffer did not empty
+		out.block("id: 1-4")
+		out.block("id: 1-5")
+		if !errors.Is(out.err, os.ErrDeadlineExceeded) || w.written != 7 {
+			t.Errorf("%d blocks were written: %v", w.written, out.err)
+		}
+	})
+}
+
+// A busy log is looked at ten times a second by each stream, a quiet one at
+// once.
+func TestABusyLogIsNotLookedAtForEachCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := bare(t, &desk{})
+		s := &stream{h: handlers{srv}, ctx: t.Context()}
+		began := time.Now()
+		s.pause()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the first look waits %s", took)
+		}
+		for range 10 {
+			s.pause()
+		}
+		if took := time.Since(began); took != 10*streamPause {
+			t.Errorf("eleven looks took %s", took)
+		}
+		time.Sleep(time.Minute)
+		began = time.Now()
+		s.pause()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("after a quiet minute it waits %s", took)
+		}
+	})
 }

@@ -53,17 +53,13 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge(limit)
 	}
-	// Later the connection only waits for the client to go away, and that has
-	// no deadline.
-	rc := http.NewResponseController(w)
-	if err := setReadDeadline(rc, time.Now().Add(bodyWithin)); err != nil {
-		return nil, err
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		return nil, unread(err, limit)
 	}
-	if err := setReadDeadline(rc, time.Time{}); err != nil {
+	// From now on the connection only waits for the client to go away, and
+	// that has no deadline.
+	if err := setReadDeadline(http.NewResponseController(w), time.Time{}); err != nil {
 		return nil, err
 	}
 	if len(body) == 0 { // a chunked body of nothing

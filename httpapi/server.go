@@ -128,6 +128,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A shallow copy: net/http looks at its own, and keeps the body to itself.
 		r = r.WithContext(r.Context())
 		r.Method = http.MethodGet
+		r.Header = r.Header.Clone()
+		r.Header.Del("Accept") // a stream without a body would have no end
+	}
+	if r.ContentLength != 0 {
+		// Also for a body that nobody will read: net/http reads on to find the
+		// next request, and would wait for ever.
+		rc := http.NewResponseController(w)
+		if err := setReadDeadline(rc, time.Now().Add(bodyWithin)); err != nil {
+			s.log.Debug("connection lost", "err", err)
+			return
+		}
 	}
 	s.echo.ServeHTTP(w, r)
 }

@@ -12,10 +12,11 @@ import (
 
 // How a stream behaves.
 const (
-	streamBeat   = 15 * time.Second // proxies and NATs forget connections that are silent for a minute
-	streamWrite  = 10 * time.Second // a client that takes longer to read comes back for the rest
-	streamRetry  = 2 * time.Second  // and waits this long first
-	streamEvents = 200              // events between two looks at who is asking
+	streamBeat   = 15 * time.Second       // proxies and NATs forget connections that are silent for a minute
+	streamWrite  = 10 * time.Second       // a client that takes longer to read comes back for the rest
+	streamRetry  = 2 * time.Second        // and waits this long first
+	streamEvents = 200                    // events between two looks at who is asking
+	streamPause  = 100 * time.Millisecond // between two looks into a busy log: a thousand streams are 10,000 looks a second
 )
 
 // stream answers with server-sent events until the client goes, the server
@@ -31,6 +32,8 @@ type stream struct {
 	at    Place
 	reset *Place // the place that the log does not have, if that was asked for
 	told  Place  // the last id that was written
+
+	paused time.Time // when it last looked after a change
 }
 
 func (h handlers) stream(ctx context.Context, q eventQuery) (eventAnswer, error) {
@@ -87,15 +90,28 @@ func (s *stream) serve(w http.ResponseWriter) error {
 		}
 		select {
 		case <-changed:
+			s.pause() // what follows closely is told together
 		case <-beat.C:
 			s.beat(out)
 		case <-s.ctx.Done():
-			return nil
 		case <-s.h.closing.Done():
-			return nil
 		}
 	}
 	return nil
+}
+
+// pause lets a busy log grow for a moment.
+func (s *stream) pause() {
+	if s.paused.IsZero() || time.Since(s.paused) > streamPause { // it was not busy
+		s.paused = time.Now()
+		return
+	}
+	select {
+	case <-time.After(streamPause):
+	case <-s.ctx.Done():
+	case <-s.h.closing.Done():
+	}
+	s.paused = time.Now()
 }
 
 // tell writes what the log has after the stream's place, up to a bound, and
@@ -138,12 +154,19 @@ func (s *stream) mayGoOn() bool {
 
 // sse writes server-sent events. After its first error it writes no more.
 type sse struct {
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	err error
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	writing bool // since the last flush; the write deadline stands
+	err     error
 }
 
 func (o *sse) block(format string, args ...any) {
+	if o.err == nil && !o.writing {
+		// Before the first byte: a buffer that runs full is written at once, and
+		// the deadline of the last time is over by now.
+		o.err = o.rc.SetWriteDeadline(time.Now().Add(streamWrite))
+		o.writing = true
+	}
 	if o.err == nil {
 		_, o.err = fmt.Fprintf(o.w, format+"\n\n", args...)
 	}
@@ -159,13 +182,10 @@ func (o *sse) event(id Place, kind string, data any) {
 	o.block("id: %s\nevent: %s\ndata: %s", id, kind, b)
 }
 
-// flush sends what was written, within bounds: a client that does not read
-// must not hold the stream.
+// flush sends what was written.
 func (o *sse) flush() {
-	if o.err == nil {
-		o.err = o.rc.SetWriteDeadline(time.Now().Add(streamWrite))
-	}
 	if o.err == nil {
 		o.err = o.rc.Flush()
 	}
+	o.writing = false
 }
