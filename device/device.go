@@ -118,6 +118,8 @@ func CheckName(name string) string {
 		return "the endpoint name is not UTF-8"
 	case strings.Contains(name, "/"):
 		return "the endpoint name holds a slash"
+	case name == "." || name == "..":
+		return "the endpoint name is a dot segment, which no path can hold" // [RFC 7252 5.10.1]
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "the endpoint name holds a control character"
 	}

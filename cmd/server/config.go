@@ -25,6 +25,8 @@ type config struct {
 	HTTP string `koanf:"http"`
 	CoAP string `koanf:"coap"`
 
+	CoAPS string `koanf:"coaps"`
+
 	CoAPInsecureListen bool `koanf:"coap-insecure-listen"`
 	HTTPInsecureListen bool `koanf:"http-insecure-listen"`
 
@@ -43,6 +45,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("data", "./data", "directory of the database, the tokens and addresses.json; made if it is not there")
 	f.String("http", "127.0.0.1:8080", "address of the operators' API; port 0 takes a free one")
 	f.String("coap", "127.0.0.1:5683", "address of plain CoAP for devices; port 0 takes a free one")
+	f.String("coaps", "", "address of CoAP over DTLS; not served by this version, so leave it empty")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")
 	f.Duration("ack-timeout", 2*time.Second, "first wait for a device's ACK (RFC 7252 ACK_TIMEOUT); each retry doubles it")
@@ -102,6 +105,9 @@ func (c config) check() error {
 	var errs []error
 	if c.Data == "" {
 		errs = append(errs, errors.New("data: name a directory"))
+	}
+	if c.CoAPS != "" {
+		errs = append(errs, errors.New("coaps: CoAP over DTLS is not served by this version"))
 	}
 	errs = append(errs,
 		checkAddress("http", c.HTTP, c.HTTPInsecureListen, c.Dev),

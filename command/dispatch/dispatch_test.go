@@ -544,3 +544,23 @@ func TestAQueueTakesNoMoreThanItsLimitWhoeverComes(t *testing.T) {
 		}
 	})
 }
+
+// A server that was down finds a command whose clock has run out before the
+// loop that lapses clocks does. Nothing of it leaves, and no number is spent.
+func TestWhatExpiredWhileTheServerWasDownIsNotReleased(t *testing.T) {
+	inWorld(t, func(w *world) {
+		i := w.issue("pump")
+		w.stop()
+		time.Sleep(25 * time.Hour)
+		w.still = true
+		w.start()
+		w.register("pump")
+		if p := w.observe("pump"); len(p.List) != 0 {
+			t.Errorf("the observation begins with %d entries, want none", len(p.List))
+		}
+		w.check(i.Command.ID, command.Queued, command.NoCause)
+		if d, _ := w.store.Device(w.ctx(), "pump"); d.LastSeq != 0 {
+			t.Errorf("the number %d was spent", d.LastSeq)
+		}
+	})
+}

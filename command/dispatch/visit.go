@@ -109,6 +109,9 @@ func (v *visit) turn() error {
 		release, waiting = nil, true
 	}
 	for _, x := range release {
+		if when, _ := x.Deadline(); !v.now.Before(when) {
+			continue // its clock has run out, and the loop is about to say so
+		}
 		seq, ok := v.dev.NextSeq(v.now, v.tx.Base())
 		if !ok {
 			waiting = true // the numbers ran ahead of the clock; they will be let in again

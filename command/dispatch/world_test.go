@@ -26,6 +26,7 @@ type world struct {
 	*dispatch.Dispatcher
 	screen *screen
 	doubt  *doubt
+	still  bool // the loops do not run
 	stop   func()
 }
 
@@ -77,6 +78,9 @@ func (w *world) start() {
 		}
 	})
 	wg.Go(func() {
+		if w.still {
+			return
+		}
 		if err := w.Run(ctx); err != nil {
 			w.t.Error(err)
 		}
