@@ -1,14 +1,22 @@
 package cbor
 
 import (
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
 )
 
-// numberBytesMax is longer than any float64 that is written to its last digit,
-// 1,077 bytes for the least; comparing two numbers takes the square of it.
-const numberBytesMax = 1100
+const (
+	// shortDigits: no two numbers of so many digits round to the same float64,
+	// from float64Least up.
+	shortDigits  = 15
+	float64Least = 0x1p-1022
+
+	// numberBytesMax is longer than any float64 that is written to its last
+	// digit, 1,077 bytes for the least; to compare takes the square of it.
+	numberBytesMax = 1100
+)
 
 // number is the number that text, a JSON number, means: an integer, unless it
 // is written with a fraction or an exponent [RFC 8949 6.2]. A float is a
@@ -48,14 +56,15 @@ func (m *jsonMapper) integer(text string) any {
 // everybody writes for f, the shortest text that reads as f, or the value of f
 // to the last digit. Any other text means a number that f is not.
 func isWrittenAs(f float64, text string) bool {
+	mantissa, _, _ := strings.Cut(strings.ToLower(text), "e")
+	digits := strings.Trim(strings.ReplaceAll(strings.TrimPrefix(mantissa, "-"), ".", ""), "0")
 	switch {
-	case text == strconv.FormatFloat(f, 'f', -1, 64): // as most are
-		return true
+	case f == 0:
+		return digits == ""
+	case len(digits) <= shortDigits && math.Abs(f) >= float64Least:
+		return true // it is the shortest text then, give or take zeros
 	case len(text) > numberBytesMax:
 		return false
-	case f == 0: // a long exponent may be all that text has
-		digits, _, _ := strings.Cut(strings.ToLower(text), "e")
-		return strings.Trim(digits, "-0.") == ""
 	}
 	said, ok := new(big.Rat).SetString(text)
 	if !ok {
