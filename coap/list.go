@@ -51,13 +51,11 @@ func (s *Server) list(ctx context.Context, r *endpoint.Request, name string) end
 	case asked && observe == observeBegin:
 		return s.presenter.begin(d, shown)
 	}
-	if d.Observation.Remote != r.Peer.Remote {
-		s.presenter.Present(d, shown) // what this GET released, the observer must see too
-	}
 	if len(shown.List) == 0 {
+		s.presenter.Present(d, shown)
 		return emptyList()
 	}
-	return endpoint.Response{Separate: s.presenter.answer(d, shown)}
+	return endpoint.Response{Separate: s.presenter.answer(d, shown, r.Peer.Remote)}
 }
 
 func emptyList() endpoint.Response {

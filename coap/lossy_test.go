@@ -80,8 +80,7 @@ func playFleet(w *world, sum map[string]int) {
 		case 0:
 			w.devices[dice.IntN(fleetDevices)].crash()
 		case 1:
-			w.stop()
-			w.start()
+			w.restart()
 		case 2:
 			id := ids[dice.IntN(len(ids))]
 			_, _ = w.dispatch.Cancel(context.Background(), id, nil, "") // it may have ended

@@ -1,6 +1,7 @@
 package coap
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/plgd-dev/go-coap/v3/message/codes"
@@ -21,9 +22,10 @@ const maxAge = 900 * time.Second
 type notice struct {
 	p           *presenter
 	handle      int64
+	begun       time.Time
+	to          netip.AddrPort
 	observation device.Observation // zero: the answer to a GET
 	lifetime    time.Duration      // of the registration
-	list        []command.Entry    // the answer to a GET
 
 	exchange *endpoint.Exchange  // nil: the endpoint's own, as for all answers
 	sent     [][]command.Carried // by attempt
@@ -38,15 +40,15 @@ func (n *notice) Build(attempt int, now time.Time) (endpoint.Response, bool) {
 	if n.over {
 		return endpoint.Response{}, false
 	}
-	list := n.list
 	b := n.p.boards[n.handle]
 	observing := n.observation.Remote.IsValid()
 	if observing {
 		if b == nil || b.notice != n || !b.dev.Observation.Same(n.observation) {
 			return endpoint.Response{}, false // it is over, or another one is where notifications go
 		}
-		list, b.dirty = b.shown.List, false
+		b.dirty = false
 	}
+	list := b.shown.List
 	payload, err := cbor.AppendList(nil, list, now)
 	if err != nil {
 		n.p.log.Error("encoding an open list", "device", n.handle, "err", err)
@@ -76,39 +78,21 @@ func (n *notice) Done(o endpoint.Outcome, attempt int) {
 	if n.over {
 		return
 	}
-	n.over = true
-	outcome, carried := command.DeliverySilent, n.everything()
+	b := n.p.boards[n.handle] // it stays as long as something is under way
 	switch o {
 	case endpoint.Acked:
-		outcome, carried = command.DeliveryAcked, n.sent[attempt]
+		n.p.finish(b, n, command.DeliveryAcked, n.sent[attempt])
 	case endpoint.Reset:
-		outcome = command.DeliveryReset
-	}
-	b := n.p.boards[n.handle]
-	if b == nil || b.notice != n { // the answer to a GET
-		if o != endpoint.Stopped {
-			n.p.uses.Arrived(n.handle, n.observation, command.Arrival{Carried: carried, Attempts: len(n.sent), Outcome: outcome})
+		n.p.finish(b, n, command.DeliveryReset, n.everything())
+	case endpoint.Silent:
+		n.p.finish(b, n, command.DeliverySilent, n.everything())
+	default:
+		n.over = true
+		if b.drop(n) {
+			n.p.later(b, retryAfter)
 		}
-		return
 	}
-	if o == endpoint.Stopped {
-		b.notice = nil
-		b.later(retryAfter, n.p, n.handle)
-		return
-	}
-	n.p.finish(b, outcome, carried)
-	b.lostSight(n.observation, outcome)
-	n.p.advance(n.handle, b)
-}
-
-// lostSight keeps the board from trying the same observation again before the
-// store says so. [mu held]
-func (b *board) lostSight(o device.Observation, outcome command.Delivery) {
-	if outcome == command.DeliveryAcked || !b.dev.Observation.Same(o) {
-		return
-	}
-	b.dev.Observation.Suspended = true
-	b.dirty = true
+	n.p.advance(b)
 }
 
 // stop ends the exchange without a word. [mu held]
@@ -142,9 +126,6 @@ func (n *notice) everything() []command.Carried {
 	}
 	return all
 }
-
-// everCarried reports whether a transmission carried seq.
-func (n *notice) everCarried(seq uint32) bool { return n.carriedBy(seq) != nil }
 
 // carriedBy is what the first transmission carried that carried seq: the least
 // that a device has which knows seq.

@@ -33,9 +33,15 @@ type peer struct {
 	conn *simnet.Conn
 	to   netip.AddrPort
 
-	mid    uint16
-	mids   map[int]bool      // of the confirmables that came
-	number map[string]uint32 // the last Observe number, by token
+	mid     uint16
+	mids    map[int]bool        // of the confirmables that came
+	numbers map[string]numbered // the last Observe number, by token
+}
+
+// numbered is an Observe number and when it came.
+type numbered struct {
+	number uint32
+	at     time.Time
 }
 
 // peer puts a peer on the network. On loopback the bound on amplification is
@@ -47,7 +53,7 @@ func (w *world) peer(addr string) *peer {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = conn.Close() })
-	return &peer{t: w.t, conn: conn, to: serverAddr, mids: map[int]bool{}, number: map[string]uint32{}}
+	return &peer{t: w.t, conn: conn, to: serverAddr, mids: map[int]bool{}, numbers: map[string]numbered{}}
 }
 
 // msg is a message in a test's words.
@@ -175,11 +181,13 @@ func (p *peer) hold(m msg) {
 	if !observes {
 		return
 	}
-	last, known := p.number[m.token]
-	if forward := (number - last) & (1<<24 - 1); known && (forward == 0 || forward >= 1<<23) {
-		p.t.Errorf("Observe number %d after %d", number, last)
+	last, known := p.numbers[m.token]
+	// A client takes the larger one as the newer, or any after 128 s [RFC 7641 3.4].
+	forward := (number - last.number) & (1<<24 - 1)
+	if known && (forward == 0 || forward >= 1<<23) && time.Since(last.at) <= 128*time.Second {
+		p.t.Errorf("Observe number %d after %d, %v later", number, last.number, time.Since(last.at))
 	}
-	p.number[m.token] = number
+	p.numbers[m.token] = numbered{number, time.Now()}
 }
 
 // must waits for a message that has to come.
@@ -377,12 +385,18 @@ func number(b []byte) (v uint32) {
 // seqs are the numbers in a message's list.
 func (m msg) seqs(t *testing.T) (seqs []uint32) {
 	t.Helper()
+	for _, e := range m.listed(t) {
+		seqs = append(seqs, e.Seq)
+	}
+	return seqs
+}
+
+// listed is a message's list.
+func (m msg) listed(t *testing.T) []command.Entry {
+	t.Helper()
 	list, err := cbor.DecodeList([]byte(m.payload), time.Now())
 	if err != nil {
 		t.Fatalf("%v: %v", m, err)
 	}
-	for _, e := range list {
-		seqs = append(seqs, e.Seq)
-	}
-	return seqs
+	return list
 }

@@ -154,8 +154,7 @@ func TestADeviceKeepsItsLocationForEver(t *testing.T) {
 			{"refreshed after leaving", post("rd/1"), `ACK 4.04 "no registration has the handle 1"`},
 			{"come back", post("rd?ep=pump-7"), "ACK 2.01 at rd/1"},
 		})
-		w.stop()
-		w.start()
+		w.restart()
 		q.play([]row{
 			{"after a restart", post("rd?ep=pump-7"), "ACK 2.01 at rd/1"},
 			{"refreshed", post("rd/1"), "ACK 2.04"},

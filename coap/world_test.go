@@ -98,6 +98,13 @@ func (w *world) start() {
 	}
 }
 
+// restart starts the server again. No real one is there in less time.
+func (w *world) restart() {
+	w.stop()
+	time.Sleep(10 * time.Millisecond)
+	w.start()
+}
+
 // life is a device over its reboots: one memory, one address.
 type life struct {
 	w     *world
