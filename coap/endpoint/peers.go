@@ -32,8 +32,7 @@ type peer struct {
 
 	bytesIn, bytesOut uint32 // while unproven
 
-	lanes   [2]uint32 // outstanding: notification, separate response
-	waiting uint32    // separate responses behind the outstanding one
+	lanes [2]uint32 // outstanding: notification, separate response
 
 	repeatOldest, repeatNewest uint32
 	repeats                    uint32

@@ -77,7 +77,7 @@ type Tx interface {
 	Execution(n int64) (command.Execution, error)
 	ExecutionBySeq(device int64, seq uint32) (command.Execution, error)
 	Open(device int64) ([]command.Execution, error)                // not ended, oldest first
-	OpenOf(commandN int64, limit int) ([]command.Execution, error) // likewise, of one command
+	OpenOf(commandN int64, limit int) ([]command.Execution, error) // of one command, in no order
 	Tally(commandN int64) (command.Tally, error)                   // of one command
 	Save(x *command.Execution) error                               // by N and version; the version grows
 

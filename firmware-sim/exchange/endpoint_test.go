@@ -79,7 +79,7 @@ func TestRetransmissionsFollowTheTimesOfRFC7252(t *testing.T) {
 		var sent int
 		e := New(serverAt, func([]byte) { sent++ }, rand.New(rand.NewPCG(seed, 0)), Timing{})
 		e.Start(noon, Request{Code: message.GET})
-		now, first := noon, e.Deadline().Sub(noon)
+		first := e.Deadline().Sub(noon)
 		if first < ackTimeout || first > ackTimeout*3/2 {
 			t.Fatalf("first repeat after %v", first)
 		}
@@ -87,7 +87,7 @@ func TestRetransmissionsFollowTheTimesOfRFC7252(t *testing.T) {
 			if e.Tick(e.Deadline().Add(-1)).Kind != None {
 				t.Fatal("something happened before its time")
 			}
-			now = e.Deadline()
+			now := e.Deadline()
 			if got := e.Tick(now); got.Kind != Repeated {
 				t.Fatalf("repeat %d: %v", i, got.Kind)
 			}
