@@ -246,6 +246,21 @@ func TestWhatIsDeliveredAndNotReportedOnIsShownAgainWithBackOff(t *testing.T) {
 	})
 }
 
+// live acknowledges what comes within a time, as it comes.
+func (p *peer) live(d time.Duration) (all []msg) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		m, ok := p.next(time.Until(end))
+		if !ok {
+			continue
+		}
+		if m.typ == con {
+			p.ack(m)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
 // shown is a message and when it came.
 type shown struct {
 	msg
