@@ -91,6 +91,8 @@ func (m msg) observe(v uint32) msg        { return m.opt(message.Observe, v) }
 func (m msg) accept(v uint32) msg         { return m.opt(message.Accept, v) }
 func (m msg) body(f uint32, b string) msg { m.payload = b; return m.opt(message.ContentFormat, f) }
 
+func (m msg) with(payload string) msg { m.payload = payload; return m }
+
 // block adds a Block1 or Block2 option.
 func (m msg) block(id message.OptionID, num int, more bool, size int) msg {
 	v := uint32(num) << 4
