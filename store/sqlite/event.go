@@ -37,6 +37,7 @@ var eventTypes = [...]command.EventType{
 	21: "execution.delivered", 22: "execution.running", 23: "execution.canceling", 24: "execution.succeeded",
 	25: "execution.failed", 26: "execution.rejected", 27: "execution.denied", 28: "execution.canceled",
 	29: "execution.expired", 30: "execution.timed_out", 31: "device.edited", 32: "device.removed",
+	33: "type.declared", 34: "type.retired",
 }
 
 // eventCodes is the inverse of eventTypes.

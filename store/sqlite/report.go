@@ -18,6 +18,7 @@ const (
 	reportPrev
 	reportN
 	reportOdd
+	reportInvalid
 	reportEnd
 )
 
@@ -42,6 +43,7 @@ func appendReport(b []byte, r *command.Report) []byte {
 		p.body = binary.AppendUvarint(p.body, uint64(*r.N))
 	}
 	p.bytes(reportOdd, r.Odd)
+	p.flag(reportInvalid, r.Invalid)
 	return p.appendTo(b)
 }
 
@@ -69,6 +71,7 @@ func unpackReport(b []byte) (command.Report, error) {
 		r.N = &v
 	}
 	r.Odd = u.bytes(reportOdd)
+	r.Invalid = u.has(reportInvalid)
 	if !r.Status.Valid() {
 		u.bad = true
 	}
