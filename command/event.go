@@ -32,6 +32,8 @@ const (
 	EventSettled      EventType = "command.settled"
 	EventEdited       EventType = "device.edited"
 	EventRemoved      EventType = "device.removed"
+	EventTypeDeclared EventType = "type.declared"
+	EventTypeRetired  EventType = "type.retired"
 	EventRegistered   EventType = "device.registered"
 	EventDeregistered EventType = "device.deregistered"
 	EventObserving    EventType = "device.observing"

@@ -56,12 +56,33 @@ func (x Execution) beside() bool {
 func List(open []Execution) []Entry {
 	var list []Entry
 	for _, x := range open {
-		if x.State.OnWire() {
+		if x.State.OnWire() && !x.gone() {
 			list = append(list, x.entry())
 		}
 	}
 	slices.SortFunc(list, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	return list
+}
+
+// gone reports whether x goes once and has arrived: it is not shown again.
+func (x Execution) gone() bool {
+	return x.Command.Policy.Redelivery == Once && x.State != Sent && x.State != Canceling
+}
+
+// Room says whether a device's queue takes one more command of that policy.
+// Urgent ones have places of their own, so that a full queue can still be
+// stopped.
+func Room(open []Execution, p Policy) bool {
+	usual := 0
+	for _, x := range open {
+		if !x.Command.Policy.Urgent {
+			usual++
+		}
+	}
+	if p.Urgent {
+		return len(open) < OpenMax+OpenUrgentMax
+	}
+	return usual < OpenMax
 }
 
 // entry is x as the device sees it.

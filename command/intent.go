@@ -1,12 +1,15 @@
 package command
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
-// Intent is what an operator asks for, checked for shape and converted to the
-// wire's terms, before it is a command.
+// Intent is what an operator asks for, checked for shape, before it is a
+// command.
 type Intent struct {
 	Type              string
-	Params            []byte // one CBOR item, deterministically encoded; nil: none
+	Params            json.RawMessage // as they were asked for; nil: none
 	Targets           Targets
 	NotBefore         time.Time
 	DeliverWithin     time.Duration // 0: the type's

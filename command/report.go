@@ -81,6 +81,7 @@ type Report struct {
 	Prev     []byte        // one CBOR item: the value before, for a restore
 	N        *uint32       // number of this report in its execution
 	Odd      []byte        // the report's bytes, when something in it was off
+	Invalid  bool          // the result is not what its type's schema says; said by the server
 }
 
 // Entry is a line of the open list that a device observes: a command to work

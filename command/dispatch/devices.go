@@ -107,8 +107,11 @@ func checkEdit(e device.Edit) error {
 
 // RemoveDevice removes a device: what is open on it ends, its registration
 // and observation are gone. Its handle and its history stay.
-func (d *Dispatcher) RemoveDevice(ctx context.Context, name, by string) error {
+func (d *Dispatcher) RemoveDevice(ctx context.Context, name string, ifVersion int64, by string) error {
 	_, err := d.visit(ctx, ledger.Registrations, present(name), func(v *visit) error {
+		if ifVersion != 0 && ifVersion != v.dev.Version {
+			return command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
+		}
 		open, err := v.tx.Open(v.dev.Handle)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"behest/command"
+	"behest/command/ledger"
 )
 
 // Options of a Dispatcher. The zero value is the default.
@@ -19,7 +20,9 @@ type Options struct {
 	Dev bool
 	// Clocks for commands whose type does not say; zero: command.DefaultClocks.
 	Clocks command.Clocks
-	Logger *slog.Logger
+	// Schemas are required as soon as a command has params, or a type a schema.
+	Schemas Schemas
+	Logger  *slog.Logger
 }
 
 // Dispatcher is the use cases and the loops. Its methods may be called from
@@ -29,10 +32,12 @@ type Dispatcher struct {
 	presenter Presenter
 	dev       bool
 	clocks    command.Clocks
+	schemas   Schemas
 	log       *slog.Logger
 
 	generation atomic.Uint64 // of presentations; drawn inside commits
 	waits      waits
+	types      types
 	arrivals   chan arrival  // from the transport to the store
 	lapse      alarm         // wakes the clock loop
 	again      chan struct{} // one token: present anew what is open
@@ -60,8 +65,9 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 	}
 	return &Dispatcher{
 		store: store, presenter: presenter,
-		dev: o.Dev, clocks: o.Clocks, log: o.Logger,
+		dev: o.Dev, clocks: o.Clocks, schemas: o.Schemas, log: o.Logger,
 		waits:    newWaits(),
+		types:    newTypes(),
 		arrivals: make(chan arrival, arrivalsMax),
 		lapse:    newAlarm(),
 		again:    make(chan struct{}, 1),
@@ -106,21 +112,31 @@ const pause = time.Second
 // runPresent presents what is open on every device, at the start and whenever
 // the truth had to be read again.
 func (d *Dispatcher) runPresent(ctx context.Context) error {
+	starting := true
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.again:
 		}
-		if err := d.presentAll(ctx); err != nil && ctx.Err() == nil {
+		if err := d.presentAll(ctx, starting); err != nil && ctx.Err() == nil {
 			d.log.Warn("presenting what is open", "err", err)
 			d.presentAnew()
 			sleep(ctx, pause)
+			continue
 		}
+		starting = false
 	}
 }
 
-func (d *Dispatcher) presentAll(ctx context.Context) error {
+// presentAll gives every device that has something open its turn. When the
+// process is starting, no exchange of the one before it is under way any more:
+// what goes once is given up.
+func (d *Dispatcher) presentAll(ctx context.Context, starting bool) error {
+	before := func(*visit) error { return nil }
+	if starting {
+		before = (*visit).giveUp
+	}
 	for after := int64(0); ; {
 		handles, err := d.store.Busy(ctx, after, groupMax)
 		if err != nil {
@@ -132,7 +148,10 @@ func (d *Dispatcher) presentAll(ctx context.Context) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(parallelMax)
 		for _, h := range handles {
-			g.Go(func() error { return d.Pull(gctx, h) })
+			g.Go(func() error {
+				_, err := d.visit(gctx, ledger.Issues, byHandle(h), before)
+				return err
+			})
 		}
 		if err := g.Wait(); err != nil {
 			return err

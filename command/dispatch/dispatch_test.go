@@ -413,7 +413,7 @@ func TestARemovedDeviceEndsHonestlyAndComesBackUnderItsHandle(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h := w.ready("pump")
 		sent, queued := w.issue("pump"), w.issue("pump")
-		if err := w.RemoveDevice(w.ctx(), "pump", "ann"); err != nil {
+		if err := w.RemoveDevice(w.ctx(), "pump", 0, "ann"); err != nil {
 			t.Fatal(err)
 		}
 		w.check(sent.Command.ID, command.TimedOut, command.DeviceRemoved)
@@ -421,7 +421,7 @@ func TestARemovedDeviceEndsHonestlyAndComesBackUnderItsHandle(t *testing.T) {
 		if _, err := w.store.Device(w.ctx(), "pump"); command.CodeOf(err) != command.CodeNotFound {
 			t.Errorf("it is still there: %v", err)
 		}
-		if err := w.RemoveDevice(w.ctx(), "pump", "ann"); command.CodeOf(err) != command.CodeNotFound {
+		if err := w.RemoveDevice(w.ctx(), "pump", 0, "ann"); command.CodeOf(err) != command.CodeNotFound {
 			t.Errorf("removing it again is answered %v, want not_found", err)
 		}
 		if again := w.register("pump"); again != h {

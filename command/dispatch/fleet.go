@@ -140,7 +140,7 @@ func (g *group) run(n int64) error {
 		if err != nil {
 			return err
 		}
-		if len(open) >= command.OpenMax && g.canceledBy == "" {
+		if g.canceledBy == "" && !command.Room(open, c.Policy) {
 			if err := g.tx.AddRefused(n, h, command.CodeDeviceFull); err != nil {
 				return err
 			}

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,25 +11,29 @@ import (
 	"behest/device"
 )
 
-// check holds an intent against the limits, and names every fault.
-func (d *Dispatcher) check(in *command.Intent) error {
+// accept holds an intent against its type and the limits, and names every
+// fault. It answers with the type, and what the wire will carry.
+func (d *Dispatcher) accept(ctx context.Context, in *command.Intent) (*command.Command, error) {
+	t, err := d.typeFor(ctx, in.Type)
 	var faults []command.Field
+	if e, ok := errors.AsType[*command.Error](err); ok && len(e.Fields) > 0 {
+		faults, err = e.Fields, nil // together with the others
+	}
+	if err != nil {
+		return nil, err
+	}
 	fault := func(pointer, format string, args ...any) {
 		faults = append(faults, command.Field{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
 	}
-	switch {
-	case in.Type == "":
-		fault("/type", "is missing")
-	case len(in.Type) > command.TypeNameBytesMax:
-		fault("/type", "is over %d bytes", command.TypeNameBytesMax)
-	case !d.dev:
-		fault("/type", "no command type %q is declared; undeclared types are allowed in development mode only", in.Type)
+	clocks, wrong := t.ClocksFor(d.clocks, *in)
+	faults = append(faults, wrong...)
+	var item []byte
+	if in.Params != nil || t.Params != nil {
+		if item, wrong, err = d.schemas.Params(t, in.Params); err != nil {
+			return nil, err
+		}
+		faults = append(faults, wrong...)
 	}
-	if len(in.Params) > command.ParamsBytesMax {
-		fault("/params", "come to %d bytes of CBOR; at most %d are allowed", len(in.Params), command.ParamsBytesMax)
-	}
-	checkClock(fault, "/deliver_within_seconds", in.DeliverWithin)
-	checkClock(fault, "/run_for_seconds", in.RunFor)
 	checkTargets(fault, &in.Targets)
 	checkLabels(fault, in.Labels)
 	if len(in.Reason) > command.ReasonBytesMax {
@@ -37,18 +43,15 @@ func (d *Dispatcher) check(in *command.Intent) error {
 		fault("/not_before", "is further away than a command is held, %s", d.clocks.HoldWithin)
 	}
 	if len(faults) > 0 {
-		return &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
+		return nil, &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
 	}
-	return nil
+	return &command.Command{
+		Type: t.Name, TypeVersion: t.Version, Policy: t.Policy, Clocks: clocks, Params: item,
+		Targets: in.Targets, NotBefore: in.NotBefore, Labels: in.Labels, Reason: in.Reason, RequestedBy: in.RequestedBy,
+	}, nil
 }
 
 type faultFunc func(pointer, format string, args ...any)
-
-func checkClock(fault faultFunc, pointer string, d time.Duration) {
-	if d != 0 && (d < command.ClockMin || d > command.ClockMax) {
-		fault(pointer, "is not between %d and %d", command.ClockMin/time.Second, command.ClockMax/time.Second)
-	}
-}
 
 // checkTargets checks the targets, and drops repeated names.
 func checkTargets(fault faultFunc, t *command.Targets) {

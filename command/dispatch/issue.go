@@ -148,9 +148,9 @@ const groupTargets = 64
 
 // issue is the unit of work that makes a command of an intent.
 type issue struct {
-	d  *Dispatcher
-	in command.Intent
-	id command.ID
+	d      *Dispatcher
+	in     command.Intent
+	intent command.Command // without its devices and its time
 
 	handles []int64 // of a command on more than groupTargets devices
 
@@ -165,7 +165,8 @@ type issue struct {
 
 // prepare checks an intent, and does what takes time ahead of the commit.
 func (d *Dispatcher) prepare(ctx context.Context, in command.Intent) (*issue, error) {
-	if err := d.check(&in); err != nil {
+	c, err := d.accept(ctx, &in)
+	if err != nil {
 		return nil, err
 	}
 	if n, want := len(in.Targets.Devices), in.ExpectTargets; want != nil && *want != n {
@@ -175,7 +176,8 @@ func (d *Dispatcher) prepare(ctx context.Context, in command.Intent) (*issue, er
 	if err != nil {
 		return nil, fmt.Errorf("make a command id: %w", err)
 	}
-	i := &issue{d: d, in: in, id: command.ID(id)}
+	c.ID = command.ID(id)
+	i := &issue{d: d, in: in, intent: *c}
 	if len(in.Targets.Devices) > groupTargets {
 		i.handles, err = d.resolve(ctx, in)
 	}
@@ -217,7 +219,7 @@ func (i *issue) target(name string) error {
 		if open, err = i.tx.Open(dev.Handle); err != nil {
 			return err
 		}
-		if len(open) >= command.OpenMax {
+		if !command.Room(open, i.intent.Policy) {
 			i.refused = append(i.refused, command.Refusal{Device: name, Code: command.CodeDeviceFull})
 			return nil
 		}
@@ -282,17 +284,9 @@ func giveTurns(visits []*visit, xs []command.Execution) error {
 
 // build makes the command and its executions.
 func (i *issue) build() {
-	c := &command.Command{
-		ID: i.id, Type: i.in.Type, Params: i.in.Params, Clocks: i.d.clocks,
-		Targets: i.in.Targets, Devices: max(len(i.visits), len(i.handles)), NotBefore: i.in.NotBefore,
-		Labels: i.in.Labels, Reason: i.in.Reason, RequestedBy: i.in.RequestedBy, CreatedAt: i.now,
-	}
-	if i.in.DeliverWithin > 0 {
-		c.Clocks.DeliverWithin = i.in.DeliverWithin
-	}
-	if i.in.RunFor > 0 {
-		c.Clocks.RunFor = i.in.RunFor
-	}
+	c := new(command.Command)
+	*c = i.intent
+	c.Devices, c.CreatedAt = max(len(i.visits), len(i.handles)), i.now
 	i.command = c
 	i.xs = make([]command.Execution, len(i.visits))
 	for k, v := range i.visits {

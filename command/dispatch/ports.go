@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"behest/command"
@@ -17,6 +18,9 @@ type Store interface {
 	Due(ctx context.Context, now time.Time, limit int) ([]ledger.Due, time.Time, error)
 	// Busy lists the devices after that handle that have open executions.
 	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
+	// Type is the youngest version of a command type, TypeVersion any.
+	Type(ctx context.Context, name string) (command.Type, error)
+	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
 	// Quiet lists the devices after that handle whose observation is not
 	// suspended, and that were last seen before a time.
 	Quiet(ctx context.Context, before time.Time, after int64, limit int) ([]int64, error)
@@ -24,6 +28,16 @@ type Store interface {
 	Pending(ctx context.Context, limit int) ([]int64, error)
 	// Command is a command as it stands.
 	Command(ctx context.Context, id command.ID) (command.View, error)
+}
+
+// Schemas read what operators and devices say as its type has it.
+type Schemas interface {
+	// Compile names the faults of a type's schemas.
+	Compile(t command.Type) []command.Field
+	// Params are params as the wire carries them, or all that is wrong with them.
+	Params(t command.Type, raw json.RawMessage) (item []byte, faults []command.Field, err error)
+	// Result reports whether a result is as the type has it.
+	Result(t command.Type, item []byte) bool
 }
 
 // Presenter carries open lists to devices. Its methods return at once.

@@ -17,6 +17,23 @@ func (d *Dispatcher) Pull(ctx context.Context, handle int64) error {
 	return err
 }
 
+// giveUp gives up what goes once and was sent.
+func (v *visit) giveUp() error {
+	open, err := v.tx.Open(v.dev.Handle)
+	if err != nil {
+		return err
+	}
+	for _, x := range open {
+		if x.State != command.Sent || x.Command.Policy.Redelivery != command.Once {
+			continue
+		}
+		if _, err := v.step(x, command.Trigger{Kind: command.GiveUp}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // List is the open list that answers a device's GET. What it releases leaves
 // with that answer.
 func (d *Dispatcher) List(ctx context.Context, name string, from netip.AddrPort) (device.Device, command.Presentation, error) {

@@ -15,7 +15,7 @@ import (
 // `last` that contradicts what is stored ends what is open on it.
 func (d *Dispatcher) Register(ctx context.Context, r device.Registering) (int64, error) {
 	var answer error
-	v, err := d.visit(ctx, ledger.Registrations, byNameOrNew(r.Name), func(v *visit) (err error) {
+	v, err := d.visit(ctx, ledger.Registrations, d.admits(r.Name), func(v *visit) (err error) {
 		answer, err = v.register(r)
 		return err
 	})
@@ -23,6 +23,21 @@ func (d *Dispatcher) Register(ctx context.Context, r device.Registering) (int64,
 		return 0, err
 	}
 	return v.dev.Handle, answer
+}
+
+// admits finds a device that may register. Outside development mode that is
+// one that an operator made known, and did not remove.
+func (d *Dispatcher) admits(name string) finder {
+	if d.dev {
+		return byNameOrNew(name)
+	}
+	return func(tx ledger.Tx) (device.Device, error) {
+		dev, err := tx.DeviceNamed(name)
+		if err != nil && command.CodeOf(err) == command.CodeNotFound || err == nil && !dev.RemovedAt.IsZero() {
+			return dev, command.Errorf(command.CodeForbidden, "not a known device")
+		}
+		return dev, err
+	}
 }
 
 // byNameOrNew finds a device, or makes it known.

@@ -37,6 +37,13 @@ func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
 	if most := resultMax(x.Command); len(r.Result) > most || len(r.Prev) > most {
 		return command.Errorf(command.CodeTooLarge, "result over %d bytes", most), nil
 	}
+	if r.Result != nil {
+		t, err := v.d.typeOf(context.Background(), x.Command)
+		if err != nil {
+			return nil, err
+		}
+		r.Invalid = t.Result != nil && !v.d.schemas.Result(t, r.Result)
+	}
 	if seq > v.dev.ReportedSeq {
 		v.dev.ReportedSeq, v.dirty = seq, true
 	}

@@ -14,6 +14,7 @@ import (
 	"behest/command/dispatch"
 	"behest/command/ledger"
 	"behest/device"
+	"behest/schema"
 	"behest/store/sqlite"
 )
 
@@ -27,7 +28,9 @@ type world struct {
 	screen *screen
 	doubt  *doubt
 	still  bool // the loops do not run
-	stop   func()
+
+	production bool // not development mode
+	stop       func()
 }
 
 // doubt is the store, with commits that are stored and not known to be.
@@ -67,7 +70,7 @@ func (w *world) start() {
 	}
 	w.store = store
 	w.doubt = &doubt{Store: store}
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: true})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())

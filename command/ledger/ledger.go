@@ -61,6 +61,12 @@ type Tx interface {
 	Command(id command.ID) (*command.Command, error)
 	CommandN(n int64) (*command.Command, error)
 
+	// Type is the youngest version of a command type, retired or not.
+	Type(name string) (command.Type, error)
+	// AddType stores the next version of a type, and numbers it. CodeConflict:
+	// another type that is not retired has its wire code.
+	AddType(t *command.Type) error
+
 	// A command over many devices is written out in groups, so that nobody else
 	// waits. Until its turn comes, a group is a list of handles. A device that
 	// turns out to have no room is noted as refused.

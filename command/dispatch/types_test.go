@@ -1,0 +1,167 @@
+package dispatch_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"behest/command"
+	"behest/device"
+)
+
+func (w *world) declare(t command.Type) command.Type {
+	w.t.Helper()
+	out, _, err := w.PutType(w.ctx(), t, 0, "ann")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out
+}
+
+func TestACommandKeepsTheVersionThatItWasIssuedWith(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.ready("pump")
+		typ := command.Type{Name: "pump.start", Policy: command.Policy{WireCode: 7}, Clocks: command.TypeClocks{RunFor: command.Bound{Default: time.Minute}}}
+		first := w.declare(typ)
+		i := w.issue("pump")
+		typ.Policy.WireCode = 8
+		second := w.declare(typ)
+		if first.Version != 1 || second.Version != 2 {
+			t.Errorf("versions %d and %d, want 1 and 2", first.Version, second.Version)
+		}
+		w.restart()
+		v, err := w.store.Command(w.ctx(), i.Command.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Command.TypeVersion != 1 || v.Command.Clocks.RunFor != time.Minute {
+			t.Errorf("it has version %d and run_for %s", v.Command.TypeVersion, v.Command.Clocks.RunFor)
+		}
+		if list := w.screen.on(h).List; len(list) != 1 || list[0].WireCode != 7 {
+			t.Errorf("the device sees %+v, want wire code 7", list)
+		}
+	})
+}
+
+func TestAnIdenticalTypeIsNoNewVersion(t *testing.T) {
+	inWorld(t, func(w *world) {
+		typ := command.Type{Name: "pump.start", Params: json.RawMessage(`{"type":"object"}`)}
+		w.declare(typ)
+		if again := w.declare(typ); again.Version != 1 {
+			t.Errorf("version %d, want 1", again.Version)
+		}
+		if _, _, err := w.PutType(w.ctx(), command.Type{Name: "pump.start"}, 5, "ann"); command.CodeOf(err) != command.CodePrecondition {
+			t.Errorf("held against version 5 it is answered %v, want precondition", err)
+		}
+	})
+}
+
+func TestParamsAreHeldAgainstTheirSchema(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(command.Type{Name: "pump.start", Params: json.RawMessage(
+			`{"type":"object","properties":{"rpm":{"type":"integer","maximum":3000}},"required":["rpm"],"additionalProperties":false}`)})
+		in := intent("pump")
+		in.Params = json.RawMessage(`{"rpm":1200}`)
+		if _, err := w.Issue(w.ctx(), in); err != nil {
+			t.Error(err)
+		}
+		for _, bad := range []string{`{"rpm":9000}`, `{}`, `{"rpm":1.5}`, `{"rpm":1,"x":2}`} {
+			in.Params = json.RawMessage(bad)
+			if _, err := w.Issue(w.ctx(), in); command.CodeOf(err) != command.CodeInvalid {
+				t.Errorf("%s is answered %v, want invalid", bad, err)
+			}
+		}
+		in.Params = nil
+		if _, err := w.Issue(w.ctx(), in); command.CodeOf(err) != command.CodeInvalid {
+			t.Errorf("no params are answered %v, want invalid", err)
+		}
+	})
+}
+
+func TestAResultThatBreaksItsSchemaCountsAndIsMarked(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		w.declare(command.Type{Name: "pump.start", Result: json.RawMessage(`{"type":"integer"}`)})
+		i := w.issue("pump")
+		r := command.Report{Status: command.StatusSuccess, Result: []byte{0x61, 'x'}} // a text
+		if err := w.Report(w.ctx(), "pump", there, i.Only.Seq, r); err != nil {
+			t.Fatal(err)
+		}
+		if x := w.check(i.Command.ID, command.Succeeded, command.NoCause); !x.Last.Invalid {
+			t.Error("the result is not marked")
+		}
+	})
+}
+
+func TestARetiredTypeIssuesNothingAndKeepsItsCommands(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		w.declare(command.Type{Name: "pump.start"})
+		i := w.issue("pump")
+		if err := w.RetireType(w.ctx(), "pump.start", 0, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Issue(w.ctx(), intent("pump")); command.CodeOf(err) != command.CodeInvalid {
+			t.Errorf("issuing is answered %v, want invalid", err)
+		}
+		if err := w.RetireType(w.ctx(), "pump.start", 0, "ann"); command.CodeOf(err) != command.CodeNotFound {
+			t.Errorf("retiring again is answered %v, want not_found", err)
+		}
+		if err := w.report("pump", i.Only.Seq, command.StatusSuccess); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnUrgentCommandGoesPastTheHead(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.ready("pump")
+		w.declare(command.Type{Name: "pump.stop", Policy: command.Policy{Urgent: true}})
+		head := w.issue("pump")
+		in := intent("pump")
+		in.Type = "pump.stop"
+		urgent, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := seqs(w.screen.on(h).List); len(got) != 2 || got[0] != head.Only.Seq || got[1] != urgent.Only.Seq {
+			t.Errorf("the device sees %v", got)
+		}
+	})
+}
+
+func TestWhatGoesOnceIsGivenUpAfterARestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		w.declare(command.Type{Name: "pump.start", Policy: command.Policy{Redelivery: command.Once}})
+		i := w.issue("pump")
+		w.check(i.Command.ID, command.Sent, command.NoCause)
+		w.restart()
+		w.check(i.Command.ID, command.TimedOut, command.Unacknowledged)
+	})
+}
+
+func TestOutsideDevelopmentNothingUndeclaredPasses(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.stop()
+		w.production = true
+		w.start()
+		if _, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: there, Lifetime: time.Hour}); command.CodeOf(err) != command.CodeForbidden {
+			t.Errorf("an unknown device is answered %v, want forbidden", err)
+		}
+		if _, _, err := w.PutDevice(w.ctx(), "pump", device.Edit{}, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		w.ready("pump")
+		if _, err := w.Issue(w.ctx(), intent("pump")); command.CodeOf(err) != command.CodeInvalid {
+			t.Errorf("an undeclared type is answered %v, want invalid", err)
+		}
+		w.declare(command.Type{Name: "pump.start"})
+		if i := w.issue("pump"); i.Only.State != command.Sent {
+			t.Errorf("it is %s, want sent", i.Only.State)
+		}
+		if _, err := w.Issue(w.ctx(), intent("valve")); command.CodeOf(err) != command.CodeUnknownDevice {
+			t.Errorf("an unknown target is answered %v, want unknown_device", err)
+		}
+	})
+}
