@@ -29,14 +29,26 @@ const (
 // whatever comes it holds what must be true of all that a server sends: each
 // confirmable is a new message, and Observe numbers only grow.
 type peer struct {
+	w    *world
 	t    *testing.T
 	conn *simnet.Conn
 	to   netip.AddrPort
 
 	mid     uint16
-	mids    map[int]bool        // of the confirmables that came
+	aside   []msg               // came before an answer that was waited for
+	mids    map[int]sent        // confirmables that came, by message id
 	numbers map[string]numbered // the last Observe number, by token
 }
+
+// sent is when a message was sent, and in which of the server's lives: a new
+// one begins with ids at random.
+type sent struct {
+	at   time.Time
+	life int
+}
+
+// exchangeLifetime is how long a message id means one message [RFC 7252 4.8.2].
+const exchangeLifetime = 247 * time.Second
 
 // numbered is an Observe number and when it came.
 type numbered struct {
@@ -53,7 +65,7 @@ func (w *world) peer(addr string) *peer {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = conn.Close() })
-	return &peer{t: w.t, conn: conn, to: serverAddr, mids: map[int]bool{}, numbers: map[string]numbered{}}
+	return &peer{w: w, t: w.t, conn: conn, to: serverAddr, mids: map[int]sent{}, numbers: map[string]numbered{}}
 }
 
 // msg is a message in a test's words.
@@ -158,6 +170,16 @@ func (p *peer) raw(data []byte) {
 // next waits for a message.
 func (p *peer) next(within time.Duration) (msg, bool) {
 	p.t.Helper()
+	if len(p.aside) > 0 {
+		m := p.aside[0]
+		p.aside = p.aside[1:]
+		return m, true
+	}
+	return p.receive(within)
+}
+
+func (p *peer) receive(within time.Duration) (msg, bool) {
+	p.t.Helper()
 	got, ok := p.conn.Receive(within)
 	if !ok {
 		return msg{}, false
@@ -175,10 +197,12 @@ func (p *peer) next(within time.Duration) (msg, bool) {
 // hold fails the test when a message breaks what is true of all.
 func (p *peer) hold(m msg) {
 	p.t.Helper()
-	if m.typ == con && p.mids[m.mid] {
+	if before, twice := p.mids[m.mid]; twice && m.typ == con && before.life == p.w.lives && time.Since(before.at) < exchangeLifetime {
 		p.t.Errorf("message id %d came twice", m.mid)
 	}
-	p.mids[m.mid] = p.mids[m.mid] || m.typ == con
+	if m.typ == con {
+		p.mids[m.mid] = sent{time.Now(), p.w.lives}
+	}
 	number, observes := m.option(message.Observe)
 	if !observes {
 		return
@@ -210,11 +234,20 @@ func (p *peer) quiet(within time.Duration) {
 	}
 }
 
-// ask sends a request and returns what comes.
+// ask sends a request and returns the answer. A notification may overtake it.
 func (p *peer) ask(m msg) msg {
 	p.t.Helper()
-	p.send(m)
-	return p.must()
+	m = p.send(m)
+	for {
+		got, ok := p.receive(time.Hour)
+		switch {
+		case !ok:
+			p.t.Fatalf("no answer to %v", m)
+		case got.typ == ack && got.mid == m.mid, got.typ != ack && got.token == m.token:
+			return got
+		}
+		p.aside = append(p.aside, got)
+	}
 }
 
 // want asks, and compares the answer with its words.

@@ -15,6 +15,7 @@ import (
 	"behest/coap"
 	"behest/coap/endpoint"
 	"behest/coap/endpoint/simnet"
+	"behest/coap/udp"
 	"behest/command"
 	"behest/command/dispatch"
 	"behest/firmware-sim/device"
@@ -33,7 +34,9 @@ type world struct {
 	store    *sqlite.Store
 	dispatch *dispatch.Dispatcher
 	server   *coap.Server
+	addr     netip.AddrPort // where it listens
 	stop     func()
+	lives    int // of the server
 
 	devices []*life
 }
@@ -58,6 +61,15 @@ func inWorld(t *testing.T, seed uint64, c simnet.Conditions, f func(w *world)) {
 	})
 }
 
+// onLoopback runs f with a server on a real socket, in real time.
+func onLoopback(t *testing.T, f func(w *world)) {
+	t.Helper()
+	w := &world{t: t, path: filepath.Join(t.TempDir(), "db"), seed: 1}
+	w.start()
+	defer w.stop()
+	f(w)
+}
+
 // start starts the server.
 func (w *world) start() {
 	w.t.Helper()
@@ -68,11 +80,12 @@ func (w *world) start() {
 	}
 	store, err := sqlite.Open(context.Background(), w.path, sqlite.Options{})
 	must(err)
-	conn, err := w.net.Listen(serverAddr)
+	conn, err := w.listen()
 	must(err)
+	w.lives++
 	server, err := coap.New(conn, coap.Options{Endpoint: endpoint.Options{Workers: 8}})
 	must(err)
-	w.store, w.server = store, server
+	w.store, w.server, w.addr = store, server, conn.LocalAddr()
 	w.dispatch = dispatch.New(store, server, dispatch.Options{Dev: true})
 	server.Bind(w.dispatch)
 
@@ -96,6 +109,14 @@ func (w *world) start() {
 			w.t.Error(err)
 		}
 	}
+}
+
+// listen opens the server's socket: on the simulated network, if there is one.
+func (w *world) listen() (endpoint.PacketConn, error) {
+	if w.net != nil {
+		return w.net.Listen(serverAddr)
+	}
+	return udp.Listen("127.0.0.1:0", udp.Options{})
 }
 
 // restart starts the server again. No real one is there in less time.
