@@ -84,7 +84,7 @@
 //
 // # What the library decides
 //
-// github.com/fxamacker/cbor reads and writes all CBOR here; docs/decisions says
+// github.com/fxamacker/cbor reads and writes all CBOR here; decision 0007 says
 // why. Ours are the modes that it runs in, the contract above, and the keys that
 // Go cannot compare (item.go). In these corners its answer is ours:
 //
@@ -95,13 +95,13 @@
 //     are one, as are null and undefined; a NaN is never the same as another.
 //     Byte strings, arrays and maps, also tagged, are the same if their
 //     deterministic forms are: there 0.0 and -0.0 are two, and all NaNs one.
-//   - Tag 55799, with which CBOR describes itself, is taken off wherever it
-//     stands in a message or a container: around a value that is kept too.
+//   - Tag 55799, with which CBOR describes itself, is looked through. Directly
+//     around a field it is not kept.
 //   - Tags 0 to 3 (times and bignums) must hold what they are for, and a time
 //     must be one that Go has. If not, the field or the key that they are in is
-//     odd. Within it, nobody looks for further faults; behind a key or a field
-//     that is such a tag itself, a key said twice within another field, or bad
-//     text there, only makes that field odd. A key that the contract names is refused
-//     even then if it is said twice.
-//   - An array or map has at most as many elements as a report has bytes.
+//     odd, and nobody looks for further faults in it. Behind a key or a field
+//     that is such a tag itself, bad text or a key said twice within another
+//     field makes that one odd, too, and no more. A key of the report itself
+//     that the contract names is refused even then if it is said twice.
+//   - An array or a map has at most as many elements as a report has bytes.
 package cbor

@@ -141,6 +141,7 @@ func TestKeysAreUniqueByValue(t *testing.T) {
 		{"an integer and a float", "01", "f93c00", false},
 		{"a text and bytes", "6161", "4161", false},
 		{"bytes and the text of their encoding", "4161", "624161", false},
+		{"a map with bytes for a key, and the text of their encoding", "a1416101", "a162416101", false},
 		{"an integer and a tagged one", "00", "c600", false},
 		{"an integer and a time", "00", "c100", false},
 		{"an array with an integer and one with a time", "8100", "81c100", false},
