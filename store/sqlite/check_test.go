@@ -2,6 +2,8 @@ package sqlite_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,7 +58,22 @@ func lived(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil {
+	err = s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		for _, v := range []command.Type{ // pump.start ends up live, fan.set retired
+			{Name: "pump.start", Policy: command.Policy{WireCode: 7}},
+			{Name: "pump.start", Policy: command.Policy{WireCode: 8}, Params: json.RawMessage(`{"type":"object"}`)},
+			{Name: "fan.set", Policy: command.Policy{WireCode: 7}},
+			{Name: "fan.set", Policy: command.Policy{WireCode: 7}, Retired: true},
+			{Name: "zone.open", Policy: command.Policy{WireCode: 7}},
+		} {
+			v.CreatedAt, v.CreatedBy = time.Now(), "ann@example.org"
+			if err := tx.AddType(&v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return file(dir)
@@ -89,6 +106,19 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"a report that nobody wrote", `UPDATE report SET body = x''`, "report 1 of execution 6"},
 		{"a device ahead of itself", `UPDATE device SET reported_seq = last_seq + 1 WHERE handle = 1`, "reported on the number"},
 		{"a device's address", `UPDATE device SET remote = x'01' WHERE handle = 1`, "device 1"},
+		{"a type's version that is missing", `DELETE FROM type WHERE n = 1`, `type "pump.start" goes on with version 2 after version 0`},
+		{"a type's version that was skipped", `UPDATE type SET version = 3 WHERE n = 2`, `type "pump.start" goes on with version 3 after version 1`},
+		{"two live versions", `DROP INDEX type_live; UPDATE type SET live = 1, wire_code = NULL WHERE n = 1`, `type "pump.start": version 1 is live, and version 2 came after it`},
+		{"a youngest version that does not live", `UPDATE type SET live = 0 WHERE n = 2`, `type "pump.start": its youngest version, 2, has live = false and retired = false`},
+		{"a retired type that lives", `DROP INDEX type_wire_code; UPDATE type SET live = 1 WHERE n = 4`, `type "fan.set": its youngest version, 2, has live = true and retired = true`},
+		{"one wire code for two", `DROP INDEX type_wire_code; UPDATE type SET wire_code = 8 WHERE n = 5`, `the types "pump.start" and "zone.open" have the wire code 8`},
+		{"a wire code past the last", `PRAGMA ignore_check_constraints = 1; UPDATE type SET wire_code = 65536 WHERE n = 2`, `type "pump.start", version 2: its wire code is 65536`},
+		{"a version neither live nor not", `PRAGMA ignore_check_constraints = 1; UPDATE type SET live = 2 WHERE n = 2`, `type "pump.start", version 2: live is 2`},
+		{"a type that nobody wrote", `UPDATE type SET rules = x'ff' WHERE n = 2`, `type "pump.start", version 2: packed column`},
+		{"a redelivery that is none", `UPDATE type SET rules = x'0209' WHERE n = 2`, "its redelivery is 9"},
+		{"a significance that is none", `UPDATE type SET rules = x'800109' WHERE n = 2`, "its significance is 9"},
+		{"a schema that is no JSON", `UPDATE type SET rules = x'8002017b' WHERE n = 2`, `type "pump.start", version 2: a schema is no JSON`},
+		{"a type of nobody", `UPDATE type SET who = 99 WHERE n = 2`, "refers to a row of who"},
 		{"an event that was changed", `UPDATE log SET events = CAST(substr(events, 1, length(events) - 1) || x'01' AS BLOB) WHERE n = ` + third, "does not match its hash at event"},
 		{"a time that was changed", `UPDATE log SET at = at + 1 WHERE n = ` + third, "does not match its hash at event"},
 		{"a hash that was changed", `UPDATE log SET hash = randomblob(32) WHERE n = ` + third, "does not match its hash at event"},
@@ -123,7 +153,7 @@ func TestCheckCounts(t *testing.T) {
 		t.Errorf("%d groups, the hash %q", r.Groups, r.Hash)
 	}
 	r.Groups, r.Hash = 0, ""
-	want := sqlite.Report{Schema: 2, Epoch: 1, Devices: 4, Commands: 5, Executions: 6, Open: 2, Reports: 1, Events: r.Events}
+	want := sqlite.Report{Schema: 3, Epoch: 1, Devices: 4, Commands: 5, Executions: 6, Open: 2, Reports: 1, Types: 5, Events: r.Events}
 	if d := cmp.Diff(r, want); d != "" || r.Events < 17 {
 		t.Errorf("got (-) and want (+) differ, with %d events:\n%s", r.Events, d)
 	}

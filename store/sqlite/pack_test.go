@@ -31,6 +31,7 @@ func TestNumbersInTheFileStand(t *testing.T) {
 			"0= 1=awaiting_approval 2=scheduled 3=queued 4=sent 5=delivered 6=running 7=canceling 8=succeeded 9=failed 10=rejected 11=denied 12=canceled 13=expired 14=timed_out"},
 		{"effects", names(4, func(i int) string { return command.Effect(i).String() }), "0=none 1=partial 2=applied 3=unknown"},
 		{"statuses", names(5, func(i int) string { return command.Status(i).String() }), "0=running 1=success 2=failure 3=rejected 4=canceled"},
+		{"significance", names(4, func(i int) string { return command.Significance(i).String() }), "0=routine 1=elevated 2=critical 3=unknown"},
 		{"redelivery", names(3, func(i int) string { return command.Redelivery(i).String() }), "0=dedup 1=safe 2=once"},
 		{"causes", names(19, func(i int) string { return command.Cause(i).String() }),
 			"0= 1=never_registered 2=not_observing 3=unreachable 4=asleep 5=behind_other_command 6=outside_window 7=held 8=approval_lapsed 9=approval_unused " +
@@ -41,7 +42,7 @@ func TestNumbersInTheFileStand(t *testing.T) {
 				"14=execution.report_noted 15=execution.report_contradicted 16=execution.closed_unknown 17=execution.awaiting_approval 18=execution.scheduled " +
 				"19=execution.queued 20=execution.sent 21=execution.delivered 22=execution.running 23=execution.canceling 24=execution.succeeded " +
 				"25=execution.failed 26=execution.rejected 27=execution.denied 28=execution.canceled 29=execution.expired 30=execution.timed_out " +
-				"31=device.edited 32=device.removed"},
+				"31=device.edited 32=device.removed 33=type.declared 34=type.retired"},
 		{"the SQL's idea of an end", fmt.Sprint(command.Succeeded.Ended(), command.Canceling.Ended(), uint8(command.Succeeded)), "true false 8"},
 	}
 	for _, row := range rows {
@@ -59,6 +60,8 @@ func TestBytesInTheFileStand(t *testing.T) {
 	k := kindOf(c)
 	code, effect, n := int64(-3), command.EffectPartial, uint32(2)
 	report := command.Report{Status: command.StatusFailure, Code: &code, Text: "no", Result: []byte{0xf6}, Effect: &effect, N: &n, Next: time.Second}
+	invalid := command.Report{Status: command.StatusSuccess, Invalid: true}
+	typ := aPackedType()
 	x := command.Execution{Command: c, Cause: command.Silent, Late: true, Attempts: 2, QueuedAt: at, SentAt: at.Add(time.Second), EndedAt: at.Add(500 * time.Millisecond)}
 	row := sealed{n: 9, count: 2, epoch: 1, at: at.UnixMilli()}
 	row.events = appendEvents(nil, row.at, []command.Event{
@@ -73,6 +76,8 @@ func TestBytesInTheFileStand(t *testing.T) {
 		{"terms", appendTerms(nil, &k), "9337" + "07" + "02" + "80f0b252" + "80f0b252" + "80a0f6a713" + "c0a907" + "8090e4c004"},
 		{"intent", appendIntent(nil, c, true), "37" + "80f0b252" + "c0cf24" + "d00f" + "01a0"},
 		{"report", appendReport(nil, &report), "f20b" + "05" + "026e6f" + "01f6" + "01" + "d00f" + "02"},
+		{"report that is invalid", appendReport(nil, &invalid), "8120"},
+		{"rules", appendRules(nil, &typ), "d39f809840" + "01" + "02" + "027b7d" + "0474727565" + "02" + "022f61" + "042f622f63" + "d00f" + "a01f" + "f02e" + "c03e"},
 		{"course", appendCourse(nil, &x), "b708" + "0b" + "04" + "00" + "d00f" + "e707"},
 		{"events", row.events, "17" + "00" + "03616e6e" + "d804" + "08" + "0a" + "076e65772e6f6e65" + "01" + "01" + "027b7d"},
 		{"hash", row.chained(bytes.Repeat([]byte{1}, 32)), "b0699948ddff316879c196039d0f16442a58c4dbf6343cf9a47d9c135fbb5b9d"},
@@ -82,6 +87,17 @@ func TestBytesInTheFileStand(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", row.name, got, row.want)
 		}
 	}
+}
+
+// aPackedType has some of everything.
+func aPackedType() command.Type {
+	t := command.Type{Name: "not in the column", Version: 9, Retired: true, Significance: command.Critical}
+	t.Policy = command.Policy{WireCode: 9, Redelivery: command.Safe, Fresh: true, Float32: true}
+	t.Params, t.Result, t.Slot = json.RawMessage(`{}`), json.RawMessage(`true`), []string{"/a", "/b/c"}
+	t.Clocks.ApproveWithin.Default = time.Second
+	t.Clocks.RunFor = command.Bound{Min: 2 * time.Second, Max: 3 * time.Second}
+	t.Clocks.SettleFor.Max = 4 * time.Second
+	return t
 }
 
 // columns are the decoders, each with a column that an encoder wrote.
@@ -95,7 +111,8 @@ func columns() map[string]struct {
 	k := kindOf(c)
 	x := command.Execution{Command: c, Cause: command.Silent, Attempts: 200, QueuedAt: at, SentAt: at.Add(time.Hour)}
 	progress, code := uint8(200), int64(math.MinInt64)
-	r := command.Report{Status: command.StatusRunning, Progress: &progress, Code: &code, Text: "text", Prev: []byte{1}, Odd: []byte{}}
+	r := command.Report{Status: command.StatusRunning, Progress: &progress, Code: &code, Text: "text", Prev: []byte{1}, Odd: []byte{}, Invalid: true}
+	typ := aPackedType()
 	events := sealed{n: 1, count: 2, at: at.UnixMilli(), events: appendEvents(nil, at.UnixMilli(), []command.Event{
 		{Type: "new.one", At: at, Actor: "ann", CommandN: 300, Device: 4, Data: json.RawMessage("{}")}, {Type: command.EventIssued, At: at, Device: 300},
 	})}
@@ -108,6 +125,7 @@ func columns() map[string]struct {
 		"intent": {appendIntent(nil, c, false), func(b []byte) error { _, err := unpackIntent(b, new(command.Command)); return err }},
 		"course": {appendCourse(nil, &x), func(b []byte) error { return unpackCourse(b, &command.Execution{Command: c}) }},
 		"report": {appendReport(nil, &r), func(b []byte) error { _, err := unpackReport(b); return err }},
+		"rules":  {appendRules(nil, &typ), func(b []byte) error { return unpackRules(b, new(command.Type)) }},
 		"events": {events.events, func(b []byte) error {
 			r := events
 			r.events = b
@@ -151,6 +169,13 @@ func FuzzUnpack(f *testing.F) {
 			again, err := unpackReport(appendReport(nil, &r))
 			if d := cmp.Diff(again, r); err != nil || d != "" {
 				t.Errorf("a report changed on its way: %v\n%s", err, d)
+			}
+		}
+		var typ, same command.Type
+		if unpackRules(b, &typ) == nil {
+			err := unpackRules(appendRules(nil, &typ), &same)
+			if d := cmp.Diff(same, typ, cmpopts.EquateEmpty()); err != nil || d != "" {
+				t.Errorf("a type changed on its way: %v\n%s", err, d)
 			}
 		}
 		row := sealed{n: 1, at: 5, events: b}

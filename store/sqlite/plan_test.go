@@ -77,7 +77,34 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 		try(s.Health(ctx))
 		_, err = s.End(ctx)
 		try(err)
+		try(askTypes(s))
 	}
+}
+
+// askTypes declares two types and reads them in every way.
+func askTypes(s *sqlite.Store) error {
+	ctx := context.Background()
+	err := s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		for i, name := range []string{"pump.start", "fan.set"} {
+			v := command.Type{Name: name, Policy: command.Policy{WireCode: uint16(i + 1)}, CreatedAt: time.Now(), CreatedBy: "ann@example.org"}
+			if err := tx.AddType(&v); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Type("fan.set")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := s.Type(ctx, "pump.start"); err != nil {
+		return err
+	}
+	if _, err := s.TypeVersion(ctx, "pump.start", 1); err != nil {
+		return err
+	}
+	_, _, err = s.Types(ctx, "a", 10)
+	return err
 }
 
 // askInside asks what is asked inside a commit about v.

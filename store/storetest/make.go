@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -111,6 +112,9 @@ func (f *filler) fill(v reflect.Value, name string) {
 	case *time.Duration:
 		*known = time.Duration(f.n) * time.Second
 		return
+	case *json.RawMessage:
+		*known = fmt.Appendf(nil, `{ "field": %d }`, f.n)
+		return
 	case *netip.AddrPort:
 		*known = netip.AddrPortFrom(netip.MustParseAddr("2001:db8::1"), uint16(f.n))
 		return
@@ -159,6 +163,8 @@ func (f *filler) number(v reflect.Value) {
 		v.SetUint(uint64(command.Silent))
 	case command.Status:
 		v.SetUint(uint64(command.StatusFailure))
+	case command.Significance:
+		v.SetUint(uint64(command.Critical))
 	case command.Redelivery:
 		v.SetUint(uint64(command.Once))
 	default:

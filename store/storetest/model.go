@@ -22,6 +22,7 @@ type model struct {
 	commands []*command.Command
 	xs       []command.Execution // in the order of N
 	said     map[int64][]command.PastReport
+	types    map[string][]command.Type // all versions
 	events   []command.Event
 }
 
@@ -45,12 +46,12 @@ func testModel(t *testing.T, e Engine) {
 			return
 		}
 		m := &machine{r: start(t, e), t: rt, now: epoch, model: model{
-			devices: make(map[string]device.Device), said: make(map[int64][]command.PastReport),
+			devices: make(map[string]device.Device), said: make(map[int64][]command.PastReport), types: make(map[string][]command.Type),
 		}}
 		m.r.t = failOnly{t, rt}
 		actions := map[string]func(*rapid.T){
 			"add a device": m.addDevice, "save a device": m.saveDevice,
-			"issue": m.issue, "issue to many": m.issueMany,
+			"declare": m.declare, "issue": m.issue, "issue to many": m.issueMany,
 			"step": m.step, "step again": m.step, "step once more": m.step, "save a stale copy": m.saveStale,
 			"fail": m.fail, "restart": m.restart,
 			"": m.sometimes,
@@ -264,6 +265,10 @@ func (m *machine) fail(*rapid.T) {
 		if err := tx.AddDevice(&d); err != nil {
 			return err
 		}
+		ghost := aType("ghost", 999)
+		if err := tx.AddType(&ghost); err != nil {
+			return err
+		}
 		c := aCommand(1<<30, "ghost")
 		c.Type, c.RequestedBy = "ghost", "ghost"
 		if _, err := issue(tx, c); err != nil {
@@ -318,6 +323,7 @@ func (m *machine) agree() {
 	}
 	diff(t, append([]command.View{}, got...), views)
 	m.agreeClocks(ctx)
+	m.agreeTypes(ctx)
 	m.agreeInside(ctx)
 	for _, d := range m.model.devices {
 		v, err := m.r.Device(ctx, d.Name)

@@ -26,6 +26,9 @@ type Store interface {
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
 	Device(ctx context.Context, name string) (device.View, error)
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
+	Type(ctx context.Context, name string) (command.Type, error)
+	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
+	Types(ctx context.Context, after string, limit int) ([]command.Type, bool, error)
 
 	Events(ctx context.Context, after command.Place, f command.EventFilter, limit int) ([]command.Event, command.Place, error)
 	End(ctx context.Context) (command.Place, error)
@@ -45,6 +48,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Devices", testDevices},
 		{"Commands", testCommands},
 		{"Saves", testSaves},
+		{"Types", testTypes},
 		{"Fleets", testFleets},
 		{"Answers", testAnswers},
 		{"Members", testMembers},

@@ -6,7 +6,7 @@ CREATE TABLE type (
     name       TEXT    NOT NULL,
     version    INTEGER NOT NULL CHECK (version >= 1), -- of a name, without a gap
     live       INTEGER NOT NULL CHECK (live IN (0, 1)), -- 1: the youngest of its name, and not retired
-    wire_code  INTEGER,                               -- NULL: the name goes on the wire
+    wire_code  INTEGER CHECK (wire_code BETWEEN 1 AND 65535), -- NULL: the name goes on the wire
     who        INTEGER REFERENCES who (n),
     created_at INTEGER NOT NULL,
     rules      BLOB    NOT NULL,                      -- type.go

@@ -1,0 +1,147 @@
+package sqlite_test
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"behest/command"
+	"behest/command/ledger"
+	"behest/store/sqlite"
+)
+
+// older unpacks a store that the program of an older version made, as it left
+// it, and answers with its file.
+func older(t *testing.T, name string) string {
+	t.Helper()
+	packed, err := os.Open(filepath.Join("testdata", name+".db.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	z, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := file(t.TempDir())
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestAnOlderStoreIsCarriedOver opens what schema 2 left, in which there is a
+// little of everything: all of it stands, and types can be declared.
+func TestAnOlderStoreIsCarriedOver(t *testing.T) {
+	ctx := context.Background()
+	path := older(t, "schema-2")
+	check := func() sqlite.Report {
+		t.Helper()
+		r, err := sqlite.Check(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	before := check()
+	want := sqlite.Report{
+		Schema: 2, Epoch: 1, Devices: 4, Commands: 6, Executions: 6, Open: 2, Reports: 2, Events: 21, Groups: 13,
+		Hash: "113910d0889162da26a6ce4d332d7231f5bf0fbd6415170c0eddbc6b6dab77f4",
+	}
+	if d := cmp.Diff(before, want); d != "" {
+		t.Errorf("before: got (-) and want (+) differ:\n%s", d)
+	}
+
+	s, err := sqlite.Open(ctx, path, sqlite.Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Run(ctx)
+	oldReports(t, s)
+	oldFleet(t, s)
+	typ := command.Type{Name: "pump.start", Policy: command.Policy{WireCode: 7}, CreatedAt: time.UnixMilli(5).UTC(), CreatedBy: "ann@example.org"}
+	err = s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error { return tx.AddType(&typ) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Type(ctx, "pump.start")
+	if d := cmp.Diff(got, typ); err != nil || d != "" {
+		t.Errorf("the type: %v, got (-) and want (+) differ:\n%s", err, d)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want.Schema, want.Types = 3, 1
+	if d := cmp.Diff(check(), want); d != "" {
+		t.Errorf("after: got (-) and want (+) differ:\n%s", d)
+	}
+}
+
+// oldReports reads reports that were packed before a new field had its flag.
+func oldReports(t *testing.T, s *sqlite.Store) {
+	t.Helper()
+	ctx := context.Background()
+	progress, code, effect, n := uint8(40), int64(-7), command.EffectPartial, uint32(3)
+	want := command.PastReport{At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Report: command.Report{
+		Status: command.StatusFailure, Progress: &progress, Code: &code, Text: "jammed", Result: []byte{0xf5}, Effect: &effect,
+		Next: 5 * time.Second, Prev: []byte{1}, N: &n, Odd: []byte{0xa0},
+	}}
+	views, _, err := s.Commands(ctx, command.Filter{State: "open"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, v := range views {
+		_, said, err := s.Execution(ctx, v.Command.ID, "device-0")
+		if command.CodeOf(err) == command.CodeNotFound {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		found++
+		if d := cmp.Diff(said[len(said)-1], want); d != "" {
+			t.Errorf("the report: got (-) and want (+) differ:\n%s", d)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d open commands are for device-0, want 1", found)
+	}
+}
+
+// oldFleet reads what was pending, and the answer that was kept.
+func oldFleet(t *testing.T, s *sqlite.Store) {
+	t.Helper()
+	ctx := context.Background()
+	pending, err := s.Pending(ctx, 10)
+	if d := cmp.Diff(pending, []int64{8}); err != nil || d != "" {
+		t.Errorf("pending: %v, got (-) and want (+) differ:\n%s", err, d)
+	}
+	taken := errors.New("only to look")
+	err = s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		group, err := tx.TakePending(8)
+		if d := cmp.Diff(group, []int64{2, 3}); err != nil || d != "" {
+			t.Errorf("the group: %v, got (-) and want (+) differ:\n%s", err, d)
+		}
+		a, err := tx.Answer([32]byte{1})
+		want := ledger.Answer{Request: [32]byte{2}, At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Body: []byte("{}")}
+		if d := cmp.Diff(a, want); err != nil || d != "" {
+			t.Errorf("the answer: %v, got (-) and want (+) differ:\n%s", err, d)
+		}
+		return taken
+	})
+	if !errors.Is(err, taken) {
+		t.Error(err)
+	}
+}
