@@ -2,6 +2,7 @@ package coap_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -86,7 +87,7 @@ func (w *world) start() {
 	server, err := coap.New(conn, coap.Options{Endpoint: endpoint.Options{Workers: 8}})
 	must(err)
 	w.store, w.server, w.addr = store, server, conn.LocalAddr()
-	w.dispatch = dispatch.New(store, server, dispatch.Options{Dev: true})
+	w.dispatch = dispatch.New(store, server, dispatch.Options{Dev: true, Schemas: asIs{}})
 	server.Bind(w.dispatch)
 
 	ends := make([]func(), 0, 3)
@@ -125,6 +126,18 @@ func (w *world) restart() {
 	time.Sleep(10 * time.Millisecond)
 	w.start()
 }
+
+// asIs takes params as the CBOR that they are already: these tests are about
+// the wire, not about JSON.
+type asIs struct{}
+
+func (asIs) Compile(command.Type) []command.Field { return nil }
+
+func (asIs) Params(_ command.Type, raw json.RawMessage) ([]byte, []command.Field, error) {
+	return raw, nil, nil
+}
+
+func (asIs) Result(command.Type, []byte) bool { return true }
 
 // life is a device over its reboots: one memory, one address.
 type life struct {
