@@ -46,7 +46,7 @@ var rooms = map[string]room{
 	"access":           {std: true},
 	"access/oidc":      {may: []string{"access"}, planned: true},
 	"cbor":             {may: []string{"command"}},
-	"schema":           {planned: true},
+	"schema":           {may: []string{"command", "cbor"}},
 
 	"coap":                 {may: []string{"command", "device", "cbor", "coap/endpoint"}},
 	"coap/endpoint":        {},
