@@ -3,6 +3,7 @@ package sqlite
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -87,6 +88,25 @@ func (u *unpacker) int(bit int) int64 {
 		return 0
 	}
 	return u.nextInt()
+}
+
+// enum is for the small enumerations; a number that no byte holds is none.
+func (u *unpacker) enum(bit int) uint8 {
+	v := u.uint(bit)
+	if v > math.MaxUint8 {
+		u.bad = true
+	}
+	return uint8(v)
+}
+
+// duration is a field in milliseconds, as far as a time.Duration goes.
+func (u *unpacker) duration(bit int) time.Duration {
+	ms := u.int(bit)
+	if d := duration(ms); d.Milliseconds() == ms {
+		return d
+	}
+	u.bad = true
+	return 0
 }
 
 // bytes answers with a copy.

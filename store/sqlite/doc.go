@@ -45,10 +45,10 @@
 //
 // migrations/ holds the tables; their comments say what a row is. What SQL
 // does not ask for is packed: a flags number, then the fields that it names
-// (course.go, report.go, intent.go, event.go, type.go). A new field takes a new flag;
-// a flag that is not known is corruption. The numbers of states, effects,
-// causes and event types in the file are those of package command and of
-// event.go; a test holds them.
+// (course.go, report.go, intent.go, event.go, type.go). A new field takes a
+// new flag; a flag that is not known is corruption. The numbers of states,
+// effects, causes and event types in the file are those of package command
+// and of event.go; a test holds them.
 //
 // The log has a row per commit that had events. Its hash covers the hash
 // before it and everything in the row, so that a change anywhere shows in

@@ -62,12 +62,12 @@ func appendTerms(b []byte, k *kind) []byte {
 func unpackTerms(b []byte, c *command.Command) error {
 	u := unpack(b, termEnd)
 	c.Policy = command.Policy{
-		WireCode: uint16(u.uint(termWireCode)), Redelivery: command.Redelivery(u.uint(termRedelivery)),
+		WireCode: uint16(u.uint(termWireCode)), Redelivery: command.Redelivery(u.enum(termRedelivery)),
 		Parallel: u.has(termParallel), Urgent: u.has(termUrgent), Fresh: u.has(termFresh),
 		Large: u.has(termLarge), Float32: u.has(termFloat32),
 	}
 	for i, d := range clocksOf(&c.Clocks) {
-		*d = duration(u.int(termClocks + i))
+		*d = u.duration(termClocks + i)
 	}
 	return u.end()
 }
@@ -102,8 +102,8 @@ func appendIntent(b []byte, c *command.Command, one bool) []byte {
 func unpackIntent(b []byte, c *command.Command) (one bool, err error) {
 	u := unpack(b, intentEnd)
 	one = u.has(intentOneDevice)
-	c.Clocks.DeliverWithin = duration(u.int(intentDeliverWithin))
-	c.Clocks.RunFor = duration(u.int(intentRunFor))
+	c.Clocks.DeliverWithin = u.duration(intentDeliverWithin)
+	c.Clocks.RunFor = u.duration(intentRunFor)
 	c.Devices = int(u.int(intentDevices)) + 1
 	if u.has(intentNotBefore) {
 		c.NotBefore = fromMillis(c.CreatedAt.UnixMilli() + u.nextInt())

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -155,6 +156,30 @@ func TestEveryShorterColumnIsRefused(t *testing.T) {
 		}
 	}
 	t.Logf("%d prefixes", n)
+}
+
+// TestNumbersPastTheirRangeAreRefused where a cut would make another number.
+func TestNumbersPastTheirRangeAreRefused(t *testing.T) {
+	long := binary.AppendVarint(nil, math.MaxInt64/int64(time.Millisecond)+1) // in milliseconds
+	flag := func(bit int) []byte { return binary.AppendUvarint(nil, 1<<bit) }
+	rules := func(b []byte) error { return unpackRules(b, new(command.Type)) }
+	rows := []struct {
+		name   string
+		column []byte
+		unpack func([]byte) error
+	}{
+		{"a type's clock", append(flag(typeClocks), long...), rules},
+		{"a type's redelivery", append(flag(typeRedelivery), 0x80, 0x02), rules},
+		{"a type's significance", append(flag(typeSignificance), 0x80, 0x02), rules},
+		{"a command's clock", append(flag(termClocks), long...), func(b []byte) error { return unpackTerms(b, new(command.Command)) }},
+		{"a command's run_for", append(flag(intentRunFor), long...), func(b []byte) error { _, err := unpackIntent(b, new(command.Command)); return err }},
+		{"a report's next", append(flag(reportNext), long...), func(b []byte) error { _, err := unpackReport(b); return err }},
+	}
+	for _, row := range rows {
+		if row.unpack(row.column) == nil {
+			t.Errorf("%s is taken from %x", row.name, row.column)
+		}
+	}
 }
 
 func FuzzUnpack(f *testing.F) {

@@ -64,7 +64,7 @@ func unpackReport(b []byte) (command.Report, error) {
 		v := command.Effect(u.nextUint())
 		r.Effect = &v
 	}
-	r.Next = duration(u.int(reportNext))
+	r.Next = u.duration(reportNext)
 	r.Prev = u.bytes(reportPrev)
 	if u.has(reportN) {
 		v := uint32(u.nextUint())

@@ -65,10 +65,10 @@ func appendRules(b []byte, t *command.Type) []byte {
 func unpackRules(b []byte, t *command.Type) error {
 	u := unpack(b, typeEnd)
 	t.Retired = u.has(typeRetired)
-	t.Policy.Redelivery = command.Redelivery(u.uint(typeRedelivery))
+	t.Policy.Redelivery = command.Redelivery(u.enum(typeRedelivery))
 	t.Policy.Parallel, t.Policy.Urgent, t.Policy.Fresh = u.has(typeParallel), u.has(typeUrgent), u.has(typeFresh)
 	t.Policy.Large, t.Policy.Float32 = u.has(typeLarge), u.has(typeFloat32)
-	t.Significance = command.Significance(u.uint(typeSignificance))
+	t.Significance = command.Significance(u.enum(typeSignificance))
 	t.Params = u.bytes(typeParams)
 	t.Result = u.bytes(typeResult)
 	for n := u.uint(typeSlot); n > 0 && !u.bad; n-- {
@@ -76,7 +76,7 @@ func unpackRules(b []byte, t *command.Type) error {
 	}
 	for i, bound := range boundsOf(&t.Clocks) {
 		for j, d := range partsOf(bound) {
-			*d = duration(u.int(typeClocks + 3*i + j))
+			*d = u.duration(typeClocks + 3*i + j)
 		}
 	}
 	return u.end()
