@@ -48,8 +48,8 @@ type place struct {
 	items []*place   // such a group: items and prefixItems
 	props []*place   // likewise of an object: properties and additionalProperties
 	table [][]*place
-	steps [depths + 1][kindsEnd]int // see cost.go
-	tall  int                       // likewise
+	steps [depths + 1][kindsEnd]steps // see cost.go
+	tall  int                         // likewise
 }
 
 type ref struct {
@@ -112,6 +112,16 @@ var counts = []string{"maxContains", "maxItems", "maxLength", "maxProperties", "
 
 // refused are keywords that mean something and are not served.
 var refused = []string{"$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$vocabulary"}
+
+// dear are keywords whose values are gone through one by one, and how many of
+// them make a step.
+var dear = map[string]int{
+	"enum": 1, "const": 1,
+	"required": namesPerStep, "dependentRequired": namesPerStep, "dependencies": namesPerStep,
+}
+
+// exact are the keywords that take exact arithmetic.
+var exact = []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 
 // readAtlas maps a document, and names what may not be in it.
 func readAtlas(document any, part string) *atlas {
@@ -191,9 +201,15 @@ func (a *atlas) check(p *place, schema map[string]any) {
 	if text, ok := schema["pattern"].(string); ok {
 		p.own += a.pattern(text, p.at+"/pattern")
 	}
-	p.own += count(schema["enum"]) + count(schema["const"])
-	for _, name := range []string{"required", "dependentRequired", "dependencies"} {
-		p.own += count(schema[name]) / namesPerStep
+	for name, perStep := range dear {
+		if v, ok := schema[name]; ok {
+			p.own += count(v) / perStep
+		}
+	}
+	for _, name := range exact {
+		if schema[name] != nil {
+			p.own += stepsOfNumber
+		}
 	}
 	if v, ok := schema["type"]; ok {
 		p.lets = letsThrough(v)

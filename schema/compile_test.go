@@ -28,7 +28,7 @@ func TestFaultsOfASchemaPointToTheKeyword(t *testing.T) {
 		schema string
 		want   []string
 	}{
-		"no object":                 {`7`, []string{"/params: must be an object or a boolean"}},
+		"no object":                 {`7`, []string{"/params: must be a boolean or an object"}},
 		"no JSON":                   {`{`, []string{"/params: is no JSON: unexpected EOF"}},
 		"no type":                   {`{"type":"integr"}`, []string{"/params/type: " + kinds}},
 		"several":                   {`{"type":"integr","minimum":"1","required":"a"}`, []string{"/params/minimum: must be a number", "/params/required: must be an array", "/params/type: " + kinds}},
@@ -51,7 +51,7 @@ func TestFaultsOfASchemaPointToTheKeyword(t *testing.T) {
 		"a pattern that looks back": {`{"pattern":"(a)\\1"}`, []string{"/params/pattern: is no regular expression of RE2: error parsing regexp: invalid escape sequence: `\\1`"}},
 		"a long pattern":            {`{"pattern":"` + strings.Repeat("x", 257) + `"}`, []string{"/params/pattern: is a pattern of over 256 bytes"}},
 		"without end":               {`{"$ref":"#"}`, []string{"/params: comes back to itself on the same value, without end, or nests over 64 deep there"}},
-		"without end by another":    {`{"allOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"not":{"$ref":"#"}}}}`, []string{"/params/allOf/0: comes back"}},
+		"without end by another":    {`{"allOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"not":{"$ref":"#"}}}}`, []string{"/params: comes back to itself on the same value, without end, or nests over 64 deep there"}},
 		"a tree":                    {`{"type":"object","properties":{"left":{"$ref":"#"},"right":{"$ref":"#"}}}`, nil},
 		"any JSON":                  {`{"anyOf":[{"type":["number","string","boolean","null"]},{"type":"array","items":{"$ref":"#"}},{"type":"object","additionalProperties":{"$ref":"#"}}]}`, nil},
 		"a number that is a bomb":   {`{"maximum":1e999999}`, []string{"/params: holds the number 1e999999, which no float64 and no integer of 64 bits comes near"}},
@@ -60,9 +60,6 @@ func TestFaultsOfASchemaPointToTheKeyword(t *testing.T) {
 		"over its size":             {`{"$comment":"` + strings.Repeat("x", command.SchemaBytesMax) + `"}`, []string{"/params: is over 65536 bytes"}},
 	} {
 		got := compiled(set, tt.schema, false)
-		if len(tt.want) == 1 && strings.HasSuffix(tt.want[0], "comes back") && len(got) == 1 && strings.Contains(got[0], "comes back to itself") {
-			continue
-		}
 		if diff := cmp.Diff(got, tt.want); diff != "" {
 			t.Errorf("%s (-got +want):\n%s", name, diff)
 		}
@@ -93,26 +90,28 @@ func alternatives(n int) string {
 	return `{"oneOf":[` + strings.Join(list, ",") + `]}`
 }
 
-// Without the bound, the first of these takes 2^40 steps for one integer.
+// Without the bound, a doubling of forty takes a million million steps for one integer.
 func TestWhatASchemaCostsIsBounded(t *testing.T) {
 	set := schema.New()
 	values := `{"items":{"enum":[` + strings.TrimSuffix(strings.Repeat("1,", 2000), ",") + `]}}`
-	patterns := `{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"pattern":"^(x{99}y{99}){9}$"},`, 9), ",") + `]}`
+	patterns := `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"pattern":"^(x{99}y{99}){9}$"},`, 9), ",") + `]}}`
 	for name, tt := range map[string]struct {
 		schema string
 		large  bool
 		want   string
 	}{
-		"forty times doubled":          {doubling(20, "allOf"), false, "over 1024 steps"},
-		"each level doubled":           {`{"items":{"allOf":[{"$ref":"#"},{"$ref":"#"},{"$ref":"#"}]}}`, false, "over 1024 steps"},
-		"each member by two ways":      {`{"patternProperties":{"a":{"$ref":"#"},"b":{"$ref":"#"},"c":{"$ref":"#"},"d":{"$ref":"#"}}}`, false, "over 1024 steps"},
-		"an enum of thousands":         {values, false, "over 1024 steps"},
-		"patterns of thousands":        {patterns, false, "over 1024 steps"},
+		"twenty times doubled":         {doubling(20, "allOf"), false, "over 16384 steps for the value as a whole"},
+		"each level doubled":           {`{"items":{"allOf":[{"$ref":"#"},{"$ref":"#"},{"$ref":"#"}]}}`, false, "over 1024 steps for a value within"},
+		"each member by two ways":      {`{"patternProperties":{"a":{"$ref":"#"},"b":{"$ref":"#"},"c":{"$ref":"#"},"d":{"$ref":"#"}}}`, false, "over 1024 steps for a value within"},
+		"an enum of thousands":         {values, false, "over 1024 steps for a value within"},
+		"patterns of thousands":        {patterns, false, "over 1024 steps for a value within"},
 		"patterns of tens of thousand": {`{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"pattern":"^(x{99}y{99}){5}$"},`, 19), ",") + `]}`, false, "over 16384 instructions"},
-		"a chain":                      {doubling(1, "allOf")[:0] + chain(100), false, "nests over 64 deep"},
+		"a chain":                      {chain(100), false, "nests over 64 deep"},
 		"schemas by the thousand":      {many(2100), false, "holds over 2047 schemas"},
 		"fifty alternatives":           {alternatives(50), false, ""},
-		"and for large params":         {alternatives(50), true, "over 128 steps"},
+		"and for large params":         {alternatives(50), true, ""},
+		"but not within those":         {`{"items":` + alternatives(50) + `}`, true, "over 64 steps for a value within"},
+		"in small ones they may be":    {`{"items":` + alternatives(50) + `}`, false, ""},
 		"a thousand members":           {many(900), false, ""},
 		"a thousand for large params":  {many(900), true, ""},
 	} {
@@ -150,9 +149,9 @@ func BenchmarkTheDearestParams(b *testing.B) {
 		schema string
 		n      int
 	}{
-		"small":   {false, `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"anyOf":[{"type":"null"},true]},`, 330), ",") + `]}}`, 1000},
-		"large":   {true, `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"anyOf":[{"type":"null"},true]},`, 40), ",") + `]}}`, 64000},
-		"numbers": {true, `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"minimum":1,"multipleOf":0.5},`, 120), ",") + `]}}`, 64000},
+		"small":   {false, `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"anyOf":[{"type":"null"},true]},`, 340), ",") + `]}}`, 1000},
+		"large":   {true, `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"anyOf":[{"type":"null"},true]},`, 21), ",") + `]}}`, 64000},
+		"numbers": {true, `{"items":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"minimum":1,"multipleOf":0.5},`, 12), ",") + `]}}`, 64000},
 	} {
 		b.Run(name, func(b *testing.B) {
 			typ := command.Type{Name: name, Version: 1, Policy: command.Policy{Large: tt.large}, Params: raw(tt.schema)}

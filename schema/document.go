@@ -52,7 +52,7 @@ func (s *Set) compile(t command.Type, part string, source json.RawMessage) (*jso
 	faults := told(s.meta.Validate(document), part, document)
 	a := readAtlas(document, part)
 	if faults = append(faults, a.faults...); len(faults) == 0 {
-		faults = a.cost(stepsMax(t.Policy.Large))
+		faults = a.cost(t.Policy.Large)
 	}
 	if len(faults) > 0 {
 		return nil, tidy(faults)
