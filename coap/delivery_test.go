@@ -8,7 +8,6 @@ import (
 	"github.com/plgd-dev/go-coap/v3/message/codes"
 
 	"behest/command"
-	"behest/command/ledger"
 )
 
 // states are how commands stand, a second and more after the last fact came:
@@ -326,38 +325,56 @@ func TestAnUrgentCommandStandsBesideTheHead(t *testing.T) {
 		p.ack(p.must())
 		w.issue("pump-7", command.Intent{}) // waits
 		time.Sleep(10 * time.Second)
-		w.issueUrgent("pump-7")
+		w.declare("stop", command.Policy{Urgent: true})
+		w.issue("pump-7", command.Intent{Type: "stop"})
 		p.ack(p.comes("CON 2.05 obs observe ct=60 MaxAge=900 [#0 act 86390s, #10 stop 86400s]"))
 		p.report("pump-7", start+10, success)
 		p.ack(p.comes("CON 2.05 obs observe ct=60 MaxAge=900 [#0 act 86390s]"))
 	})
 }
 
-// issueUrgent puts a command of an urgent type into a device's queue, as
-// issuing will once types can be declared.
-func (w *world) issueUrgent(name string) {
+// declare declares a command type.
+func (w *world) declare(name string, p command.Policy) {
 	w.t.Helper()
-	var handle int64
-	err := w.store.Update(context.Background(), ledger.Issues, func(tx ledger.Tx) error {
-		d, err := tx.DeviceNamed(name)
-		if err != nil {
-			return err
-		}
-		handle = d.Handle
-		c := &command.Command{
-			ID: command.ID{1}, Type: "stop", Policy: command.Policy{Urgent: true}, Clocks: command.DefaultClocks,
-			Targets: command.Targets{Devices: []string{name}}, Devices: 1, CreatedAt: time.Now().Truncate(time.Millisecond),
-		}
-		x := command.Execution{Command: c, Device: d.Handle, Name: name, State: command.Scheduled}
-		x, _ = x.Step(command.Trigger{Kind: command.Due}, c.CreatedAt)
-		return tx.AddCommand(c, []command.Execution{x})
-	})
-	if err == nil {
-		err = w.dispatch.Pull(context.Background(), handle)
-	}
-	if err != nil {
+	t := command.Type{Name: name, Policy: p}
+	if _, _, err := w.dispatch.PutType(context.Background(), t, 0, "op"); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// TestOnceIsOneExchange: however it ends without ACK and report, nothing of it
+// is sent again, and what became of it is unknown.
+func TestOnceIsOneExchange(t *testing.T) {
+	for name, end := range map[string]func(*world, *peer){
+		"silence":      func(_ *world, p *peer) { p.until(2 * time.Minute) },
+		"an RST":       func(_ *world, p *peer) { p.reset(p.must()) },
+		"leaving":      func(_ *world, p *peer) { p.want(ask(codes.DELETE, "rd/1"), "ACK 2.02") },
+		"Observe 1":    func(_ *world, p *peer) { p.send(get("c/pump-7").tok("obs").observe(1)) },
+		"it goes away": func(w *world, _ *peer) { w.restart() },
+	} {
+		inWorld(t, 1, perfect, func(w *world) {
+			w.declare("once", command.Policy{Redelivery: command.Once})
+			p := w.peer("127.0.0.2:5000")
+			p.watch("pump-7")
+			id := w.issue("pump-7", command.Intent{Type: "once"})
+			p.must()
+			end(w, p)
+			p.until(5 * time.Minute)
+			if x := w.execution(id); x.State != command.TimedOut || x.Cause != command.Unacknowledged {
+				t.Errorf("%s: %s %s", name, x.State, x.Cause)
+			}
+		})
+	}
+	inWorld(t, 1, perfect, func(w *world) { // with its ACK it is like any other
+		w.declare("once", command.Policy{Redelivery: command.Once})
+		p := w.peer("127.0.0.2:5000")
+		p.watch("pump-7")
+		id := w.issue("pump-7", command.Intent{Type: "once"})
+		p.ack(p.must())
+		w.same("acknowledged", w.states(id), []command.State{command.Delivered})
+		p.report("pump-7", start, success)
+		w.same("reported on", w.states(id), []command.State{command.Succeeded})
+	})
 }
 
 // TestOnePeerMayBeManyDevices: a gateway speaks for several from one socket.

@@ -87,12 +87,23 @@ func (n *notice) Done(o endpoint.Outcome, attempt int) {
 	case endpoint.Silent:
 		n.p.finish(b, n, command.DeliverySilent, n.everything())
 	default:
-		n.over = true
+		n.p.abandon(n)
 		if b.drop(n) {
 			n.p.later(b, retryAfter)
 		}
 	}
 	n.p.advance(b)
+}
+
+// abandon ends an exchange that nobody need answer any more. What it carried
+// may be there or not; of the observation that says nothing. [mu held]
+func (p *presenter) abandon(n *notice) {
+	n.stop()
+	if len(n.sent) > 0 {
+		p.uses.Arrived(n.handle, device.Observation{}, command.Arrival{
+			Carried: n.everything(), Attempts: len(n.sent), Outcome: command.DeliverySilent,
+		})
+	}
 }
 
 // stop ends the exchange without a word. [mu held]

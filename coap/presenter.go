@@ -185,7 +185,7 @@ func (p *presenter) begin(d device.Device, shown command.Presentation) endpoint.
 	n := p.notice(d)
 	b := p.board(d.Handle)
 	if old := b.notice; old != nil {
-		old.stop()
+		p.abandon(old)
 		b.notice = nil
 	}
 	if shown.Generation > b.shown.Generation {
