@@ -41,8 +41,12 @@ type resident struct {
 	goHeap int64 // in the arenas of Go's heap; the rest is SQLite's, the runtime's and the program's text
 }
 
-// heapArena is where Go puts its heap on 64-bit Linux.
-const heapArena = "c0"
+// Go draws the address of its heap within 46 bits on 64-bit Linux. The program
+// itself lies below 4 GiB, and what C and the runtime map lies at the top of 47.
+const (
+	heapLow  = 1 << 32
+	heapHigh = 1 << 46
+)
 
 // residentOf reads a process's mappings.
 func residentOf(pid int) (resident, error) {
@@ -66,8 +70,10 @@ func residentOf(pid int) (resident, error) {
 			}
 			continue
 		}
-		if from, _, ok := strings.Cut(line, "-"); ok && !strings.Contains(from, ":") {
-			heap = len(from) == 10 && strings.HasPrefix(from, heapArena)
+		if from, _, ok := strings.Cut(line, "-"); ok {
+			if at, err := strconv.ParseUint(from, 16, 64); err == nil {
+				heap = heapLow <= at && at < heapHigh
+			}
 		}
 	}
 	return r, nil

@@ -39,6 +39,7 @@ type settings struct {
 	each    time.Duration
 	devices int
 	idle    time.Duration
+	settle  time.Duration
 	tree    string
 	data    string
 }
@@ -65,6 +66,7 @@ func parse(args []string, w io.Writer) (settings, error) {
 	f.DurationVar(&s.each, "for", 15*time.Second, "how long each part is measured")
 	f.IntVar(&s.devices, "devices", 100_000, "how many devices register for their memory to be measured")
 	f.DurationVar(&s.idle, "idle", 0, "how long they are left alone, to be measured once more; the message layer forgets a peer after 4 min 7 s")
+	f.DurationVar(&s.settle, "settle", 16*time.Second, "what is left between the last arrival and the look at the memory: what a device was shown is kept for up to fifteen seconds")
 	f.StringVar(&s.tree, "tree", ".", "source tree of the server")
 	f.StringVar(&s.data, "data", "", "directory on the disk to measure; empty: the system's for temporary files")
 	if err := f.Parse(args); err != nil {
@@ -76,7 +78,7 @@ func parse(args []string, w io.Writer) (settings, error) {
 			return s, fmt.Errorf("no part is called %q: there are %s", p, strings.Join(names, ", "))
 		}
 	}
-	if f.NArg() > 0 || s.each < time.Second || s.devices < memoryPoints || s.devices > 1_000_000 || s.idle < 0 || s.idle > time.Hour {
+	if f.NArg() > 0 || s.each < time.Second || s.devices < memoryPoints || s.devices > 1_000_000 || s.idle < 0 || s.settle < 0 || s.idle > time.Hour {
 		return s, fmt.Errorf("-for is at least a second, -devices %d to a million, -idle at most an hour", memoryPoints)
 	}
 	return s, nil

@@ -11,10 +11,6 @@ import (
 // memoryPoints is through how many crowds the line goes, beside none.
 const memoryPoints = 4
 
-// settle is left between the last arrival and the look: the presenter keeps what
-// a device was shown for up to fifteen seconds.
-const settle = 16 * time.Second
-
 // memory measures what a device costs that is there and has nothing to do.
 func memory(ctx context.Context, b *bench) (err error) {
 	s, err := b.build(ctx, "memory", b.devices, crowd.Hooks{})
@@ -33,7 +29,7 @@ func memory(ctx context.Context, b *bench) (err error) {
 			return err
 		}
 		if k == memoryPoints-1 {
-			wait(ctx, settle)
+			wait(ctx, b.settle)
 		}
 		r, err := residentOf(s.server.PID())
 		if err != nil {
@@ -55,7 +51,7 @@ func memory(ctx context.Context, b *bench) (err error) {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	wait(ctx, settle)
+	wait(ctx, b.settle)
 	return s.row("bytes per device, after a restart", "", empty)
 }
 

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	roundDevices  = 2000
+	roundDevices  = 4000
 	roundIssuers  = 4   // connections that issue
 	roundBatch    = 250 // commands in a request
-	roundDeep     = 4   // commands that a device has waiting, about
+	roundDeep     = 1   // commands that a device has open, on average: a queue costs more, and gains nothing
 	roundWarm     = 3 * time.Second
 	roundDrain    = 2 * time.Minute // for what is open when issuing ends
 	databaseFile  = "behest.db"
