@@ -43,6 +43,11 @@ var Rules = map[string]Rule{
 	"PATCH /v1/devices/{device}":                {Roles: operators},
 	"DELETE /v1/devices/{device}":               {Roles: admins}, // it ends what is under way, unknown
 	"POST /v1/devices/{device}/cancel":          {Roles: cancellers},
+	"GET /v1/types":                             {Roles: readers},
+	"GET /v1/types/{name}":                      {Roles: readers},
+	"PUT /v1/types/{name}":                      {Roles: admins},
+	"DELETE /v1/types/{name}":                   {Roles: admins},
+	"GET /v1/types/{name}/versions/{n}":         {Roles: readers},
 	"GET /v1/me":                                {Roles: readers},
 	"GET /livez":                                {Public: Everybody},
 	"GET /readyz":                               {Public: Everybody},

@@ -49,6 +49,9 @@ func answerOne(in command.Intent) (command.Issued, error) {
 	case "odd":
 		return command.Issued{}, fmt.Errorf("a secret of the store")
 	}
+	if _, faults, err := schemas.Params(command.Type{}, in.Params); err != nil || len(faults) > 0 {
+		return command.Issued{}, &command.Error{Code: command.CodeInvalid, Msg: "not like that", Fields: faults, Err: err}
+	}
 	v := pumpCommand(command.Queued)
 	v.Command.Type = in.Type
 	return command.Issued{View: v}, nil

@@ -52,6 +52,17 @@ func TestTheClientGoesRound(t *testing.T) {
 	if err != nil || edited.StatusCode() != 400 || edited.ApplicationProblemJSONDefault == nil || edited.ApplicationProblemJSONDefault.Errors[0].Pointer != "device" {
 		t.Errorf("a name with a slash: %v %s", err, edited.Body)
 	}
+	declared, err := c.PutTypeWithResponse(ctx, "pump.start", &client.PutTypeParams{}, client.CommandTypeRules{
+		Params: json.RawMessage(`{"type": "object"}`), WireCode: 7, Redelivery: "once",
+		Clocks: client.TypeClocks{"run_for_seconds": json.RawMessage(`{"max":60}`)},
+	})
+	if err != nil || declared.StatusCode() != 403 {
+		t.Errorf("an operator declares a type: %v %s", err, declared.Body)
+	}
+	known, err := c.GetTypeWithResponse(ctx, "pump.start")
+	if err != nil || known.JSON200 == nil || known.JSON200.WireCode != 7 || string(known.JSON200.Clocks["deliver_within_seconds"]) != "60" {
+		t.Errorf("a type: %v %s", err, known.Body)
+	}
 	refused, err := c.CancelCommandWithResponse(ctx, id.String(), client.Cancel{Devices: []string{"pump-7"}})
 	if err != nil || refused.ApplicationProblemJSONDefault == nil || refused.ApplicationProblemJSONDefault.Command.State != "succeeded" {
 		t.Errorf("cancel: %v %s", err, refused.Body)

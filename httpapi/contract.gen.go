@@ -148,6 +148,21 @@ func (e CommandState) Valid() bool {
 	}
 }
 
+// Defines values for CommandTypeRetired.
+const (
+	CommandTypeRetiredTrue CommandTypeRetired = true
+)
+
+// Valid indicates whether the value is a known member of the CommandTypeRetired enum.
+func (e CommandTypeRetired) Valid() bool {
+	switch e {
+	case CommandTypeRetiredTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Effect.
 const (
 	EffectApplied Effect = "applied"
@@ -328,6 +343,27 @@ func (e Outcome) Valid() bool {
 	}
 }
 
+// Defines values for Redelivery.
+const (
+	RedeliveryDedup Redelivery = "dedup"
+	RedeliveryOnce  Redelivery = "once"
+	RedeliverySafe  Redelivery = "safe"
+)
+
+// Valid indicates whether the value is a known member of the Redelivery enum.
+func (e Redelivery) Valid() bool {
+	switch e {
+	case RedeliveryDedup:
+		return true
+	case RedeliveryOnce:
+		return true
+	case RedeliverySafe:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReportStatus.
 const (
 	ReportStatusCanceled ReportStatus = "canceled"
@@ -373,6 +409,27 @@ func (e Role) Valid() bool {
 	case RoleOperator:
 		return true
 	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Significance.
+const (
+	SignificanceCritical Significance = "critical"
+	SignificanceElevated Significance = "elevated"
+	SignificanceRoutine  Significance = "routine"
+)
+
+// Valid indicates whether the value is a known member of the Significance enum.
+func (e Significance) Valid() bool {
+	switch e {
+	case SignificanceCritical:
+		return true
+	case SignificanceElevated:
+		return true
+	case SignificanceRoutine:
 		return true
 	default:
 		return false
@@ -435,6 +492,10 @@ type Canceled struct {
 // `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
 // `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
 type Cause string
+
+// ClockRule Seconds, 1 to 31536000 (a year): what holds unless a command says otherwise. Or an object of that and how far a
+// command may go.
+type ClockRule = json.RawMessage
 
 // Command defines model for Command.
 type Command struct {
@@ -525,6 +586,118 @@ type CommandPage struct {
 // `scheduled`, `open`, `paused`, `halted`, `ended` or `denied`.
 type CommandState string
 
+// CommandType defines model for CommandType.
+type CommandType struct {
+	// Name The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+	Name TypeName `json:"name"`
+
+	// Version From 1, one more with each change.
+	Version int `json:"version"`
+
+	// Params JSON Schema (2020-12) of a command's params, at most 64 KiB. It speaks of the JSON that the API takes; no params
+	// are null to it. Every $ref is within the schema. Left out or null: anything goes.
+	Params json.RawMessage `json:"params,omitempty"`
+
+	// Result Likewise of a device's result. One that does not hold is kept, with `result_valid` false.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// WireCode Stands for the name on the wire; no two types share one. Left out: the name itself is sent.
+	WireCode int `json:"wire_code,omitempty"`
+
+	// Large Params and results may take 64 KiB of CBOR instead of 1 KiB.
+	Large bool `json:"large"`
+
+	// Float32 Devices read no float shorter than float32.
+	Float32 bool `json:"float32"`
+
+	// Redelivery What may happen when a delivery is in doubt.
+	Redelivery Redelivery `json:"redelivery"`
+
+	// Parallel While it runs it does not keep the device's next command waiting.
+	Parallel bool `json:"parallel"`
+
+	// Urgent It is presented at once, whatever is running.
+	Urgent bool `json:"urgent"`
+
+	// Fresh The device asks before it starts.
+	Fresh bool `json:"fresh"`
+
+	// Slot JSON pointers into params: with the device and the type, they name what a command sets.
+	Slot []string `json:"slot,omitempty"`
+
+	// Significance How much it matters. It decides nothing by itself.
+	Significance Significance `json:"significance"`
+
+	// Clocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
+	Clocks TypeClocks `json:"clocks,omitempty"`
+
+	// Retired The version that retired it. Left out in any other.
+	Retired CommandTypeRetired `json:"retired,omitempty"`
+
+	// CreatedAt When this version was made.
+	CreatedAt Moment `json:"created_at"`
+
+	// CreatedBy The user who made this version.
+	CreatedBy string `json:"created_by"`
+}
+
+// CommandTypeRetired The version that retired it. Left out in any other.
+type CommandTypeRetired bool
+
+// CommandTypePage defines model for CommandTypePage.
+type CommandTypePage struct {
+	Items []CommandType `json:"items"`
+
+	// NextPageToken For the next page. Left out on the last.
+	NextPageToken string `json:"next_page_token,omitempty"`
+}
+
+// CommandTypeRules The rules of a command type.
+type CommandTypeRules struct {
+	// Params JSON Schema (2020-12) of a command's params, at most 64 KiB. It speaks of the JSON that the API takes; no params
+	// are null to it. Every $ref is within the schema. Left out or null: anything goes.
+	Params json.RawMessage `json:"params,omitempty"`
+
+	// Result Likewise of a device's result. One that does not hold is kept, with `result_valid` false.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// WireCode Stands for the name on the wire; no two types share one. Left out: the name itself is sent.
+	WireCode int `json:"wire_code,omitempty"`
+
+	// Large Params and results may take 64 KiB of CBOR instead of 1 KiB.
+	Large bool `json:"large,omitempty"`
+
+	// Float32 Devices read no float shorter than float32.
+	Float32 bool `json:"float32,omitempty"`
+
+	// Redelivery What may happen when a delivery is in doubt.
+	Redelivery Redelivery `json:"redelivery,omitempty"`
+
+	// Parallel While it runs it does not keep the device's next command waiting.
+	Parallel bool `json:"parallel,omitempty"`
+
+	// Urgent It is presented at once, whatever is running.
+	Urgent bool `json:"urgent,omitempty"`
+
+	// Fresh The device asks before it starts.
+	Fresh bool `json:"fresh,omitempty"`
+
+	// Slot JSON pointers into params: with the device and the type, they name what a command sets.
+	Slot []string `json:"slot,omitempty"`
+
+	// Significance How much it matters. It decides nothing by itself.
+	Significance Significance `json:"significance,omitempty"`
+
+	// Clocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
+	Clocks TypeClocks `json:"clocks,omitempty"`
+
+	// Approval Not served yet: 422.
+	Approval json.RawMessage `json:"approval,omitempty"`
+
+	// Rollback Not served yet: 422.
+	Rollback json.RawMessage `json:"rollback,omitempty"`
+}
+
 // Counts How many executions are in which state. States without any are left out.
 type Counts map[string]int
 
@@ -604,7 +777,7 @@ type Event struct {
 
 	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
 	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
-	// device. New types may come: ignore what you do not know.
+	// device; `type.declared` and `type.retired`. New types may come: ignore what you do not know.
 	Type string `json:"type"`
 
 	// Time When it happened.
@@ -836,10 +1009,10 @@ type Intent struct {
 	// NotBefore Nothing leaves before this moment.
 	NotBefore *Time `json:"not_before,omitempty"`
 
-	// Params Any JSON, at most 8 deep, that comes to at most 1 KiB of CBOR (64 KiB for a type that says `large`).
-	// Integers stay integers and must fit 64 bits; other numbers take their shortest exact form; bytes are
-	// `{"$bytes": "base64url"}`. What the mapping would change is refused with 422 (RFC 8949 section 6.2).
-	// null: none.
+	// Params What the type's schema takes; without one, any JSON. At most 8 deep, it comes to at most 1 KiB of CBOR (64
+	// KiB for a type that says `large`). Integers stay integers and must fit 64 bits; other numbers take their
+	// shortest exact form; bytes are `{"$bytes": "base64url"}`. What the mapping would change is refused with 422
+	// (RFC 8949 section 6.2). null: none.
 	Params json.RawMessage `json:"params,omitempty"`
 
 	// Reason Why, for whoever reads it later. At most 1024 bytes.
@@ -922,6 +1095,10 @@ type Problem struct {
 	Command *Command `json:"command,omitempty"`
 }
 
+// Redelivery `dedup`: it is presented again under the same number, and the device acts once. `safe`: likewise, and if its
+// effects repeat nobody minds. `once`: one exchange only.
+type Redelivery string
+
 // Refusal defines model for Refusal.
 type Refusal struct {
 	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
@@ -1001,6 +1178,9 @@ type ReportStatus string
 // Role defines model for Role.
 type Role string
 
+// Significance defines model for Significance.
+type Significance string
+
 // Targets Which devices a command is for. Several members are a union; at least one must name something.
 type Targets struct {
 	// Devices By id, at most 100,000, none twice. Of a command, the first 500 are shown.
@@ -1019,6 +1199,9 @@ type Targets struct {
 // TargetsAll Every device that is known. It must be said in so many words.
 type TargetsAll bool
 
+// TypeClocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
+type TypeClocks = map[string]json.RawMessage
+
 // TypeName The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
 type TypeName = string
 
@@ -1036,6 +1219,9 @@ type OfCommand = CommandID
 
 // OfDevice The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
 type OfDevice = DeviceName
+
+// OfType The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+type OfType = TypeName
 
 // PageSize defines model for PageSize.
 type PageSize = int
@@ -1153,19 +1339,19 @@ type ListDevicesParams struct {
 
 // RemoveDeviceParams defines parameters for RemoveDevice.
 type RemoveDeviceParams struct {
-	// IfMatch The `ETag` that the change is for: 412 when the device has another by now. `*`: whatever it has.
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // EditDeviceParams defines parameters for EditDevice.
 type EditDeviceParams struct {
-	// IfMatch The `ETag` that the change is for: 412 when the device has another by now. `*`: whatever it has.
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PutDeviceParams defines parameters for PutDevice.
 type PutDeviceParams struct {
-	// IfMatch The `ETag` that the change is for: 412 when the device has another by now. `*`: whatever it has.
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1191,6 +1377,27 @@ type ListEventsParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListTypesParams defines parameters for ListTypes.
+type ListTypesParams struct {
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
+// RetireTypeParams defines parameters for RetireType.
+type RetireTypeParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutTypeParams defines parameters for PutType.
+type PutTypeParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // IssueCommandJSONRequestBody defines body for IssueCommand for application/json ContentType.
 type IssueCommandJSONRequestBody = Intent
 
@@ -1205,6 +1412,9 @@ type EditDeviceJSONRequestBody = DeviceEdit
 
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceEdit
+
+// PutTypeJSONRequestBody defines body for PutType for application/json ContentType.
+type PutTypeJSONRequestBody = CommandTypeRules
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1271,6 +1481,21 @@ type ServerInterface interface {
 	// GetMe Whose token this is, and what it may do
 	// (GET /v1/me)
 	GetMe(ctx echo.Context) error
+	// ListTypes Command types, in the order of their names
+	// (GET /v1/types)
+	ListTypes(ctx echo.Context, params ListTypesParams) error
+	// RetireType Retire a command type
+	// (DELETE /v1/types/{name})
+	RetireType(ctx echo.Context, name OfType, params RetireTypeParams) error
+	// GetType One command type, in its latest version
+	// (GET /v1/types/{name})
+	GetType(ctx echo.Context, name OfType) error
+	// PutType Declare a command type, or make its next version
+	// (PUT /v1/types/{name})
+	PutType(ctx echo.Context, name OfType, params PutTypeParams) error
+	// GetTypeVersion One version of a command type
+	// (GET /v1/types/{name}/versions/{n})
+	GetTypeVersion(ctx echo.Context, name OfType, n int) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1872,6 +2097,143 @@ func (w *ServerInterfaceWrapper) GetMe(ctx echo.Context) error {
 	return err
 }
 
+// ListTypes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTypes(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTypesParams
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTypes(ctx, params)
+	return err
+}
+
+// RetireType converts echo context to params.
+func (w *ServerInterfaceWrapper) RetireType(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name OfType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetireTypeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RetireType(ctx, name, params)
+	return err
+}
+
+// GetType converts echo context to params.
+func (w *ServerInterfaceWrapper) GetType(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name OfType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetType(ctx, name)
+	return err
+}
+
+// PutType converts echo context to params.
+func (w *ServerInterfaceWrapper) PutType(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name OfType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutTypeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutType(ctx, name, params)
+	return err
+}
+
+// GetTypeVersion converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTypeVersion(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name OfType
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// ------------- Path parameter "n" -------------
+	var n int
+
+	err = runtime.BindStyledParameterWithOptions("simple", "n", ctx.Param("n"), &n, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter n: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTypeVersion(ctx, name, n)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -1934,6 +2296,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/devices/:device", wrapper.EditDevice, options.OperationMiddlewares["editDevice"]...)
 	router.PUT(options.BaseURL+"/v1/devices/:device", wrapper.PutDevice, options.OperationMiddlewares["putDevice"]...)
 	router.POST(options.BaseURL+"/v1/devices/:device/cancel", wrapper.CancelDevice, options.OperationMiddlewares["cancelDevice"]...)
+	router.GET(options.BaseURL+"/v1/types", wrapper.ListTypes, options.OperationMiddlewares["listTypes"]...)
+	router.DELETE(options.BaseURL+"/v1/types/:name", wrapper.RetireType, options.OperationMiddlewares["retireType"]...)
+	router.GET(options.BaseURL+"/v1/types/:name", wrapper.GetType, options.OperationMiddlewares["getType"]...)
+	router.PUT(options.BaseURL+"/v1/types/:name", wrapper.PutType, options.OperationMiddlewares["putType"]...)
+	router.GET(options.BaseURL+"/v1/types/:name/versions/:n", wrapper.GetTypeVersion, options.OperationMiddlewares["getTypeVersion"]...)
 	router.GET(options.BaseURL+"/v1/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
@@ -2909,6 +3276,239 @@ func (response GetMedefaultApplicationProblemPlusJSONResponse) VisitGetMeRespons
 	return err
 }
 
+type ListTypesRequestObject struct {
+	Params ListTypesParams
+}
+
+type ListTypesResponseObject interface {
+	VisitListTypesResponse(w http.ResponseWriter) error
+}
+
+type ListTypes200JSONResponse CommandTypePage
+
+func (response ListTypes200JSONResponse) VisitListTypesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTypesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTypesdefaultApplicationProblemPlusJSONResponse) VisitListTypesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetireTypeRequestObject struct {
+	Name   OfType `json:"name"`
+	Params RetireTypeParams
+}
+
+type RetireTypeResponseObject interface {
+	VisitRetireTypeResponse(w http.ResponseWriter) error
+}
+
+type RetireType204Response struct {
+}
+
+func (response RetireType204Response) VisitRetireTypeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RetireTypedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RetireTypedefaultApplicationProblemPlusJSONResponse) VisitRetireTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTypeRequestObject struct {
+	Name OfType `json:"name"`
+}
+
+type GetTypeResponseObject interface {
+	VisitGetTypeResponse(w http.ResponseWriter) error
+}
+
+type GetType200ResponseHeaders struct {
+	ETag string
+}
+
+type GetType200JSONResponse struct {
+	Body    CommandType
+	Headers GetType200ResponseHeaders
+}
+
+func (response GetType200JSONResponse) VisitGetTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTypedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTypedefaultApplicationProblemPlusJSONResponse) VisitGetTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutTypeRequestObject struct {
+	Name   OfType `json:"name"`
+	Params PutTypeParams
+	Body   *PutTypeJSONRequestBody
+}
+
+type PutTypeResponseObject interface {
+	VisitPutTypeResponse(w http.ResponseWriter) error
+}
+
+type PutType200ResponseHeaders struct {
+	ETag string
+}
+
+type PutType200JSONResponse struct {
+	Body    CommandType
+	Headers PutType200ResponseHeaders
+}
+
+func (response PutType200JSONResponse) VisitPutTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutType201ResponseHeaders struct {
+	ETag     string
+	Location string
+}
+
+type PutType201JSONResponse struct {
+	Body    CommandType
+	Headers PutType201ResponseHeaders
+}
+
+func (response PutType201JSONResponse) VisitPutTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutTypedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutTypedefaultApplicationProblemPlusJSONResponse) VisitPutTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTypeVersionRequestObject struct {
+	Name OfType `json:"name"`
+	N    int    `json:"n"`
+}
+
+type GetTypeVersionResponseObject interface {
+	VisitGetTypeVersionResponse(w http.ResponseWriter) error
+}
+
+type GetTypeVersion200JSONResponse CommandType
+
+func (response GetTypeVersion200JSONResponse) VisitGetTypeVersionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTypeVersiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTypeVersiondefaultApplicationProblemPlusJSONResponse) VisitGetTypeVersionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// GetDocs This document, for people
@@ -2974,6 +3574,21 @@ type StrictServerInterface interface {
 	// GetMe Whose token this is, and what it may do
 	// (GET /v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
+	// ListTypes Command types, in the order of their names
+	// (GET /v1/types)
+	ListTypes(ctx context.Context, request ListTypesRequestObject) (ListTypesResponseObject, error)
+	// RetireType Retire a command type
+	// (DELETE /v1/types/{name})
+	RetireType(ctx context.Context, request RetireTypeRequestObject) (RetireTypeResponseObject, error)
+	// GetType One command type, in its latest version
+	// (GET /v1/types/{name})
+	GetType(ctx context.Context, request GetTypeRequestObject) (GetTypeResponseObject, error)
+	// PutType Declare a command type, or make its next version
+	// (PUT /v1/types/{name})
+	PutType(ctx context.Context, request PutTypeRequestObject) (PutTypeResponseObject, error)
+	// GetTypeVersion One version of a command type
+	// (GET /v1/types/{name}/versions/{n})
+	GetTypeVersion(ctx context.Context, request GetTypeVersionRequestObject) (GetTypeVersionResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -3620,6 +4235,157 @@ func (sh *strictHandler) GetMe(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetMeResponseObject); ok {
 		return validResponse.VisitGetMeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTypes operation middleware
+func (sh *strictHandler) ListTypes(ctx echo.Context, params ListTypesParams) error {
+	var request ListTypesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTypes(ctx.Request().Context(), request.(ListTypesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTypes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTypesResponseObject); ok {
+		return validResponse.VisitListTypesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RetireType operation middleware
+func (sh *strictHandler) RetireType(ctx echo.Context, name OfType, params RetireTypeParams) error {
+	var request RetireTypeRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RetireType(ctx.Request().Context(), request.(RetireTypeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetireType")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RetireTypeResponseObject); ok {
+		return validResponse.VisitRetireTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetType operation middleware
+func (sh *strictHandler) GetType(ctx echo.Context, name OfType) error {
+	var request GetTypeRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetType(ctx.Request().Context(), request.(GetTypeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetType")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetTypeResponseObject); ok {
+		return validResponse.VisitGetTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutType operation middleware
+func (sh *strictHandler) PutType(ctx echo.Context, name OfType, params PutTypeParams) error {
+	var request PutTypeRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutTypeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutType(ctx.Request().Context(), request.(PutTypeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutType")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutTypeResponseObject); ok {
+		return validResponse.VisitPutTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetTypeVersion operation middleware
+func (sh *strictHandler) GetTypeVersion(ctx echo.Context, name OfType, n int) error {
+	var request GetTypeVersionRequestObject
+
+	request.Name = name
+	request.N = n
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTypeVersion(ctx.Request().Context(), request.(GetTypeVersionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTypeVersion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetTypeVersionResponseObject); ok {
+		return validResponse.VisitGetTypeVersionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -24,6 +24,10 @@ func TestConversations(t *testing.T) {
 		v.Name = name
 		return v, name != "pump-7", nil
 	}
+	d.putType = func(typ command.Type, ifVersion int, by string) (command.Type, bool, error) {
+		typ.Version, typ.CreatedAt, typ.CreatedBy = ifVersion+1, noon, by
+		return typ, ifVersion == 0, nil
+	}
 	s := serve(t, d, d, Options{})
 	var b strings.Builder
 	b.WriteString("# What is asked, and what is answered. Written by TestConversations -update.\n\n")
@@ -50,6 +54,16 @@ func TestConversations(t *testing.T) {
 		{name: "edit it", method: "PATCH", path: "/v1/devices/pump-7", body: `{"ack_timeout_seconds":2.5,"awake_seconds":0}`},
 		{name: "empty its queue", method: "POST", path: "/v1/devices/pump-7/cancel"},
 		{name: "remove it", as: "admin", method: "DELETE", path: "/v1/devices/pump-7", header: map[string]string{"If-Match": `"12"`}},
+		{name: "declare a type", as: "admin", method: "PUT", path: "/v1/types/valve.set%25",
+			body: `{"params": {"type": "object", "properties": {"position": {"type": "number", "maximum": 1}}}, "result": {"type": "boolean"},` +
+				` "wire_code": 9, "large": true, "float32": true, "redelivery": "safe", "parallel": true, "fresh": true, "slot": ["/position"],` +
+				` "significance": "critical", "clocks": {"deliver_within_seconds": 60, "run_for_seconds": {"default": 30, "min": 10, "max": 90}}}`},
+		{name: "the least type", as: "admin", method: "PUT", path: "/v1/types/t", body: `{}`},
+		{name: "its next version", as: "admin", method: "PUT", path: "/v1/types/pump.start", body: `{"params": true, "result": null}`, header: map[string]string{"If-Match": `"3"`}},
+		{name: "types", as: "viewer", path: "/v1/types?page_size=1"},
+		{name: "a type", as: "viewer", path: "/v1/types/pump.start"},
+		{name: "a version of it", as: "viewer", path: "/v1/types/pump.start/versions/2"},
+		{name: "retire it", as: "admin", method: "DELETE", path: "/v1/types/pump.start", header: map[string]string{"If-Match": `"3"`}},
 		{name: "who am I", path: "/v1/me"},
 		{name: "alive", as: "nobody", path: "/livez"},
 		{name: "ready", as: "nobody", path: "/readyz"},

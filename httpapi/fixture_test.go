@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ import (
 	"behest/access"
 	"behest/command"
 	"behest/device"
+	"behest/schema"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; read them before they are committed")
@@ -51,7 +53,12 @@ type desk struct {
 	wait         func(ctx context.Context, id command.ID) (command.View, error)
 	put          func(name string, e device.Edit, by string) (device.View, bool, error)
 	edit         func(name string, e device.Edit, by string) (device.View, error)
-	remove       func(name, by string) error
+	remove       func(name string, ifVersion int64, by string) error
+	putType      func(t command.Type, ifVersion int, by string) (command.Type, bool, error)
+	retire       func(name string, ifVersion int, by string) error
+	types        func(after string, limit int) ([]command.Type, bool, error)
+	typeNamed    func(name string) (command.Type, error)
+	typeVersion  func(name string, version int) (command.Type, error)
 	command      func(id command.ID) (command.View, error)
 	commands     func(f command.Filter) ([]command.View, bool, error)
 	execution    func(id command.ID, device string) (command.Execution, []command.PastReport, error)
@@ -73,8 +80,15 @@ func (d *desk) Issue(ctx context.Context, in command.Intent) (command.Issued, er
 	if d.issue != nil {
 		return d.issue(ctx, in)
 	}
+	item, faults, err := schemas.Params(command.Type{Name: in.Type, Policy: command.Policy{Large: true}}, in.Params)
+	if err != nil {
+		return command.Issued{}, err
+	}
+	if len(faults) > 0 {
+		return command.Issued{}, &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
+	}
 	v := pumpCommand(command.Queued)
-	v.Command.Type, v.Command.Params, v.Command.RequestedBy = in.Type, in.Params, in.RequestedBy
+	v.Command.Type, v.Command.Params, v.Command.RequestedBy = in.Type, item, in.RequestedBy
 	v.Command.Labels, v.Command.Reason, v.Command.NotBefore = in.Labels, in.Reason, in.NotBefore
 	return command.Issued{View: v}, nil
 }
@@ -143,11 +157,52 @@ func (d *desk) EditDevice(_ context.Context, name string, e device.Edit, by stri
 	return pump(), nil
 }
 
-func (d *desk) RemoveDevice(_ context.Context, name, by string) error {
+func (d *desk) RemoveDevice(_ context.Context, name string, ifVersion int64, by string) error {
 	if d.remove != nil {
-		return d.remove(name, by)
+		return d.remove(name, ifVersion, by)
 	}
 	return nil
+}
+
+func (d *desk) PutType(_ context.Context, t command.Type, ifVersion int, by string) (command.Type, bool, error) {
+	if d.putType != nil {
+		return d.putType(t, ifVersion, by)
+	}
+	t.Version, t.CreatedAt, t.CreatedBy = 1, noon, by
+	return t, true, nil
+}
+
+func (d *desk) RetireType(_ context.Context, name string, ifVersion int, by string) error {
+	if d.retire != nil {
+		return d.retire(name, ifVersion, by)
+	}
+	return nil
+}
+
+func (d *desk) Type(_ context.Context, name string) (command.Type, error) {
+	switch {
+	case d.typeNamed != nil:
+		return d.typeNamed(name)
+	case name != "pump.start":
+		return command.Type{}, command.Errorf(command.CodeNotFound, "no command type is called %q", name)
+	}
+	return pumpType(), nil
+}
+
+func (d *desk) TypeVersion(_ context.Context, name string, version int) (command.Type, error) {
+	if d.typeVersion != nil {
+		return d.typeVersion(name, version)
+	}
+	t := pumpType()
+	t.Version = version
+	return t, nil
+}
+
+func (d *desk) Types(_ context.Context, after string, limit int) ([]command.Type, bool, error) {
+	if d.types != nil {
+		return d.types(after, limit)
+	}
+	return []command.Type{pumpType()}, false, nil
 }
 
 func (d *desk) Command(_ context.Context, want command.ID) (command.View, error) {
@@ -205,6 +260,22 @@ func (d *desk) Health(ctx context.Context) error {
 	}
 	return nil
 }
+
+// pumpType is the command type of most tests.
+func pumpType() command.Type {
+	t := command.Type{
+		Name: "pump.start", Version: 3, CreatedAt: noon.AddDate(0, -1, 0), CreatedBy: "ann",
+		Policy: command.Policy{WireCode: 7, Redelivery: command.Once, Fresh: true},
+		Params: json.RawMessage(`{"type":"object","properties":{"rpm":{"type":"integer"}},"required":["rpm"]}`),
+		Slot:   []string{"/rpm"}, Significance: command.Elevated,
+	}
+	t.Clocks.DeliverWithin = command.Bound{Default: time.Minute}
+	t.Clocks.RunFor = command.Bound{Default: 30 * time.Second, Max: time.Hour}
+	return t
+}
+
+// schemas turn the params of the tests into CBOR.
+var schemas = schema.New()
 
 // pump is the device of most tests.
 func pump() device.View {

@@ -42,7 +42,7 @@ func (h handlers) GetDevice(ctx context.Context, r GetDeviceRequestObject) (GetD
 	if err != nil {
 		return nil, err
 	}
-	return GetDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: GetDevice200ResponseHeaders{ETag: etag(v)}}, nil
+	return GetDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: GetDevice200ResponseHeaders{ETag: etag(v.Version)}}, nil
 }
 
 func (h handlers) PutDevice(ctx context.Context, r PutDeviceRequestObject) (PutDeviceResponseObject, error) {
@@ -68,9 +68,9 @@ func (h handlers) PutDevice(ctx context.Context, r PutDeviceRequestObject) (PutD
 	shape := viewDevice(v, h.now())
 	if created {
 		where := "/v1/devices/" + url.PathEscape(r.Device)
-		return PutDevice201JSONResponse{Body: shape, Headers: PutDevice201ResponseHeaders{ETag: etag(v), Location: where}}, nil
+		return PutDevice201JSONResponse{Body: shape, Headers: PutDevice201ResponseHeaders{ETag: etag(v.Version), Location: where}}, nil
 	}
-	return PutDevice200JSONResponse{Body: shape, Headers: PutDevice200ResponseHeaders{ETag: etag(v)}}, nil
+	return PutDevice200JSONResponse{Body: shape, Headers: PutDevice200ResponseHeaders{ETag: etag(v.Version)}}, nil
 }
 
 func (h handlers) EditDevice(ctx context.Context, r EditDeviceRequestObject) (EditDeviceResponseObject, error) {
@@ -87,7 +87,7 @@ func (h handlers) EditDevice(ctx context.Context, r EditDeviceRequestObject) (Ed
 	if err != nil {
 		return nil, err
 	}
-	return EditDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: EditDevice200ResponseHeaders{ETag: etag(v)}}, nil
+	return EditDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: EditDevice200ResponseHeaders{ETag: etag(v.Version)}}, nil
 }
 
 func (h handlers) RemoveDevice(ctx context.Context, r RemoveDeviceRequestObject) (RemoveDeviceResponseObject, error) {
@@ -98,16 +98,7 @@ func (h handlers) RemoveDevice(ctx context.Context, r RemoveDeviceRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	if version != 0 {
-		v, err := h.reads.Device(ctx, r.Device)
-		switch {
-		case err != nil:
-			return nil, err
-		case v.Version != version:
-			return nil, command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
-		}
-	}
-	if err := h.use.RemoveDevice(ctx, r.Device, userOf(ctx)); err != nil {
+	if err := h.use.RemoveDevice(ctx, r.Device, version, userOf(ctx)); err != nil {
 		return nil, err
 	}
 	return RemoveDevice204Response{}, nil
@@ -146,7 +137,7 @@ func merge(e *device.Edit, b *DeviceEdit) {
 	}
 }
 
-func etag(v device.View) string { return `"` + strconv.FormatInt(v.Version, 10) + `"` }
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
 // versionOf is the version that If-Match asks for; 0: any.
 func versionOf(match *IfMatch) (int64, error) {
@@ -154,16 +145,16 @@ func versionOf(match *IfMatch) (int64, error) {
 		return 0, nil
 	}
 	v, err := strconv.ParseInt(strings.Trim(*match, `"`), 10, 64)
-	if err != nil || v == 0 { // no device ever has that
-		return 0, command.Errorf(command.CodePrecondition, "the device has another version")
+	if err != nil || v == 0 { // nothing ever has that
+		return 0, command.Errorf(command.CodePrecondition, "it has another version")
 	}
 	return v, nil
 }
 
-// unmatched turns "no such device" into what If-Match makes of it.
+// unmatched turns "no such thing" into what If-Match makes of it.
 func unmatched(err error) error {
 	if command.CodeOf(err) == command.CodeNotFound {
-		return command.Errorf(command.CodePrecondition, "there is no such device")
+		return command.Errorf(command.CodePrecondition, "it is not there")
 	}
 	return err
 }

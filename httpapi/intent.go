@@ -2,20 +2,19 @@ package httpapi
 
 import (
 	"bytes"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"behest/cbor"
 	"behest/command"
 )
 
-// intentOf turns the shape of a command into an intent. Params go from text
-// to CBOR, so that no number is rounded on the way. What that would change,
-// and labels that no filter could name, are refused together.
+// intentOf turns the shape of a command into an intent. Params stay as they
+// were written: their type says what becomes of them. Labels that no filter
+// could name are refused.
 func intentOf(b *Intent, user string) (command.Intent, error) {
 	in := command.Intent{
 		Type: b.Type,
@@ -29,23 +28,19 @@ func intentOf(b *Intent, user string) (command.Intent, error) {
 	if b.NotBefore != nil {
 		in.NotBefore = time.Time(*b.NotBefore).Truncate(time.Millisecond)
 	}
-	faults := labelFaults(b.Labels)
-	if len(b.Params) > 0 && !bytes.Equal(b.Params, []byte("null")) {
-		var err error
-		in.Params, err = cbor.FromJSON(b.Params, cbor.JSONOptions{BytesMax: command.LargeParamsBytesMax})
-		var e *command.Error
-		switch {
-		case err == nil:
-		case errors.As(err, &e) && len(e.Fields) > 0:
-			faults = append(faults, below("/params", e.Fields)...)
-		default:
-			return in, err
-		}
-	}
-	if len(faults) > 0 {
+	in.Params = unlessNull(b.Params)
+	if faults := labelFaults(b.Labels); len(faults) > 0 {
 		return in, &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
 	}
 	return in, nil
+}
+
+// unlessNull is raw, or nil for null, which says that there is none.
+func unlessNull(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+		return nil
+	}
+	return raw
 }
 
 // below puts a prefix before the pointers of faults.

@@ -29,7 +29,13 @@ type UseCases interface {
 
 	PutDevice(ctx context.Context, name string, e device.Edit, by string) (v device.View, created bool, err error)
 	EditDevice(ctx context.Context, name string, e device.Edit, by string) (device.View, error)
-	RemoveDevice(ctx context.Context, name, by string) error
+	// RemoveDevice removes the device if it has that version; 0: whatever it has.
+	RemoveDevice(ctx context.Context, name string, ifVersion int64, by string) error
+
+	// PutType declares a type, or makes its next version if it has that version
+	// now; 0: whatever it has. What would change nothing makes none.
+	PutType(ctx context.Context, t command.Type, ifVersion int, by string) (out command.Type, created bool, err error)
+	RetireType(ctx context.Context, name string, ifVersion int, by string) error
 }
 
 // Reads are what operators can look at: committed state, never a promise.
@@ -40,6 +46,11 @@ type Reads interface {
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
 	Device(ctx context.Context, name string) (device.View, error)
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
+	// Type is the latest version of a command type, also if that retired it.
+	Type(ctx context.Context, name string) (command.Type, error)
+	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
+	// Types lists those that are not retired, by name.
+	Types(ctx context.Context, after string, limit int) ([]command.Type, bool, error)
 	Health(ctx context.Context) error
 }
 

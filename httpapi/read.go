@@ -22,6 +22,7 @@ const (
 	batchBodyMax   = 8 << 20   // 1,000 commands of 8 KiB
 	cancelBodyMax  = 256 << 10 // 500 names, each character escaped
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
+	typeBodyMax    = 512 << 10 // two schemas of 64 KiB, indented or escaped
 )
 
 var bodyMax = map[string]int64{
@@ -30,6 +31,7 @@ var bodyMax = map[string]int64{
 	"POST /v1/commands/{id}/cancel": cancelBodyMax,
 	"PUT /v1/devices/{device}":      editBodyMax,
 	"PATCH /v1/devices/{device}":    editBodyMax,
+	"PUT /v1/types/{name}":          typeBodyMax,
 }
 
 // bodyWithin is how long a body may take to arrive: 8 MiB at 2 Mbit/s.

@@ -15,6 +15,7 @@ import (
 	"behest/command"
 	"behest/command/dispatch"
 	"behest/device"
+	"behest/schema"
 	"behest/store/sqlite"
 )
 
@@ -49,7 +50,7 @@ func inHouse(t *testing.T, dir string) (*house, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := dispatch.New(store, nowhere{}, dispatch.Options{Dev: true})
+	d := dispatch.New(store, nowhere{}, dispatch.Options{Dev: true, Schemas: schema.New()})
 	var stored, ran sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	stored.Go(func() {

@@ -30,7 +30,7 @@ var badInput = []ask{
 	{name: "half a surrogate", path: "/v1/commands", body: with(`"reason":"\ud83d"`)},
 	{name: "a key twice", path: "/v1/commands", body: with(`"type":"u"`)},
 	{name: "a key twice in params", path: "/v1/commands", body: params(`{"a":[{"b":1,"b":2}]}`)},
-	{name: "too deep", path: "/v1/commands", body: params(strings.Repeat("[", 20) + strings.Repeat("]", 20))},
+	{name: "too deep", path: "/v1/commands", body: params(strings.Repeat("[", 40) + strings.Repeat("]", 40))},
 	{name: "a list", path: "/v1/commands", body: `[]`},
 	{name: "null", path: "/v1/commands", body: `null`},
 	{name: "a comment", path: "/v1/commands", body: `{"type":"t" /* why */}`},
@@ -105,6 +105,36 @@ var badInput = []ask{
 	{name: "another version", as: "admin", method: "DELETE", path: "/v1/devices/pump-7", header: map[string]string{"If-Match": `"11"`}},
 	{name: "a version of what is not there", method: "PUT", path: "/v1/devices/pump-8", body: `{}`, header: map[string]string{"If-Match": `*`}},
 
+	// Command types.
+	{name: "a schema that is none, with every fault", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"params":{"type":"object","properties":{"rpm":{"type":"integr","minimum":"1"}},"required":"rpm"},"result":{"pattern":"("}}`},
+	{name: "a schema of another shape", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"params":7,"result":"string"}`},
+	{name: "a schema that fetches", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"params":{"$ref":"https://example.com/pump.json"}}`},
+	{name: "a schema of another draft", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"params":{"$schema":"http://json-schema.org/draft-07/schema#"}}`},
+	{name: "a schema that takes for ever", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"params":{"items":{"allOf":[{"$ref":"#"},{"$ref":"#"},{"$ref":"#"}]}}}`},
+	{name: "a schema that is too large", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"params":{"$comment":"` + strings.Repeat("x", command.SchemaBytesMax) + `"}}`},
+	{name: "rules of another shape", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"wire_code":0,"large":"yes","redelivery":"twice","slot":"/rpm","significance":"high","clocks":{"run_for_seconds":0,"patience_seconds":1},"urgnt":true}`},
+	{name: "clocks of another shape", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"clocks":{"run_for_seconds":{"defualt":1},"use_within_seconds":"1h","hold_within_seconds":{},"deliver_within_seconds":{"max":31536001}}}`},
+	{name: "clocks that are written as floats", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"clocks":{"run_for_seconds":1e2,"use_within_seconds":{"min":1.0}}}`},
+	{name: "rules that contradict each other", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"slot":["rpm"],"parallel":true,"urgent":true,"clocks":{"run_for_seconds":{"min":9,"max":1}}}`},
+	{name: "approval and rollback", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"approval":{"approvers":2,"role":"approver"},"rollback":{"kind":"irreversible"}}`},
+	{name: "a type's name in its body", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"name":"t","version":4}`},
+	{name: "a type with a slash", as: "admin", method: "PUT", path: "/v1/types/a%2Fb", body: `{}`},
+	{name: "a type's name that is too long in bytes", path: "/v1/types/" + strings.Repeat("%C3%A9", 32)},
+	{name: "a type that is not declared", path: "/v1/types/pump.stop"},
+	{name: "another version of a type", as: "admin", method: "PUT", path: "/v1/types/pump.start", body: `{}`, header: map[string]string{"If-Match": `"2"`}},
+	{name: "a version of a type that is not there", as: "admin", method: "PUT", path: "/v1/types/pump.stop", body: `{}`, header: map[string]string{"If-Match": `*`}},
+	{name: "a version of a type that is none", as: "admin", method: "DELETE", path: "/v1/types/pump.start", header: map[string]string{"If-Match": "latest"}},
+	{name: "version 0", path: "/v1/types/pump.start/versions/0"},
+	{name: "a version that is no number", path: "/v1/types/pump.start/versions/latest"},
+	{name: "an operator who declares a type", method: "PUT", path: "/v1/types/t", body: `{}`},
+	{name: "an operator who retires a type", method: "DELETE", path: "/v1/types/pump.start"},
+
 	// Paths and methods.
 	{name: "a path that is not there", path: "/v1/command"},
 	{name: "the root", path: "/"},
@@ -127,9 +157,12 @@ var badInput = []ask{
 
 func TestBadInputIsAnsweredExactly(t *testing.T) {
 	d := &desk{
-		issue: func(context.Context, command.Intent) (command.Issued, error) {
-			t.Error("Issue was called")
-			return command.Issued{View: pumpCommand(command.Queued)}, nil
+		issue: func(_ context.Context, in command.Intent) (command.Issued, error) {
+			_, faults, err := schemas.Params(command.Type{Policy: command.Policy{Large: true}}, in.Params)
+			if err != nil || len(faults) == 0 {
+				t.Errorf("Issue was called: %v", err)
+			}
+			return command.Issued{}, &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
 		},
 		put: func(string, device.Edit, string) (device.View, bool, error) {
 			t.Error("PutDevice was called")
@@ -139,7 +172,26 @@ func TestBadInputIsAnsweredExactly(t *testing.T) {
 			t.Error("EditDevice was called")
 			return pump(), nil
 		},
-		remove:       func(string, string) error { t.Error("RemoveDevice was called"); return nil },
+		remove: func(_ string, ifVersion int64, _ string) error {
+			if ifVersion != 11 {
+				t.Error("RemoveDevice was called")
+			}
+			return command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
+		},
+		putType: func(typ command.Type, ifVersion int, _ string) (command.Type, bool, error) {
+			faults := typ.Check()
+			if len(faults) == 0 {
+				faults = schemas.Compile(typ)
+			}
+			switch {
+			case ifVersion == 2:
+				return typ, false, command.Errorf(command.CodePrecondition, "the type is not of version 2")
+			case len(faults) == 0:
+				t.Error("PutType was called")
+			}
+			return typ, false, &command.Error{Code: command.CodeInvalid, Msg: "the type cannot be declared like that", Fields: faults}
+		},
+		retire:       func(string, int, string) error { t.Error("RetireType was called"); return nil },
 		cancelDevice: func(string, string) (int, error) { t.Error("CancelDevice was called"); return 0, nil },
 	}
 	s := serve(t, d, d, Options{})

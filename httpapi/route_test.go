@@ -93,11 +93,19 @@ func TestContractKnowsEveryWord(t *testing.T) {
 	for s := command.StatusRunning; s.Valid(); s++ {
 		statuses = append(statuses, s.String())
 	}
+	var redeliveries, significances []string
+	for r := command.Dedup; r.String() != "unknown"; r++ {
+		redeliveries = append(redeliveries, r.String())
+	}
+	for s := command.Routine; s.String() != "unknown"; s++ {
+		significances = append(significances, s.String())
+	}
 	roles := (access.Viewer | access.Operator | access.Approver | access.Admin).Names()
 	outcomes := []string{string(command.AllSucceeded), string(command.SomeUnknown), string(command.NoneDone), string(command.SomeFailed)}
 	for name, want := range map[string][]string{
 		"ExecutionState": states, "CommandState": append(slices.Clone(states), "open", "paused", "halted", "ended"),
 		"Cause": causes, "ErrorCode": codes, "Effect": effects, "ReportStatus": statuses, "Role": roles, "Outcome": outcomes,
+		"Redelivery": redeliveries, "Significance": significances,
 	} {
 		var got []string
 		for _, v := range doc.Components.Schemas[name].Value.Enum {
@@ -207,7 +215,7 @@ func TestBothValidatorsAgreeOnRequests(t *testing.T) {
 	for _, a := range badInput {
 		body, faults := strict([]byte(a.body))
 		path, _, _ := strings.Cut(a.path, "?")
-		item := doc.Paths.Value(strings.Replace(strings.Replace(path, "pump-7", "{device}", 1), "pump-8", "{device}", 1))
+		item := doc.Paths.Value(strings.NewReplacer("pump-7", "{device}", "pump-8", "{device}", "types/t", "types/{name}").Replace(path))
 		if len(faults) > 0 || item == nil || strings.HasPrefix(a.body, "type=") {
 			continue
 		}

@@ -29,9 +29,8 @@ func TestAnIntentArrivesAsItWasWritten(t *testing.T) {
 		t.Fatalf("got %d %s", r.status, r.body)
 	}
 	want := command.Intent{
-		Type: "valve.set",
-		Params: []byte("\xa4\x61b\x44\xde\xad\xbe\xef\x61f\xfb\x3f\xb9\x99\x99\x99\x99\x99\x9a" +
-			"\x61n\x1b\x00\x20\x00\x00\x00\x00\x00\x01\x61u\x1b\xff\xff\xff\xff\xff\xff\xff\xff"),
+		Type:      "valve.set",
+		Params:    json.RawMessage(`{"n":9007199254740993,"u":18446744073709551615,"f":0.1,"b":{"$bytes":"3q2-7w"}}`),
 		Targets:   command.Targets{Devices: []string{"b", "a"}, Groups: []string{"g"}, Selector: "site=a", All: true},
 		NotBefore: time.Date(2026, 11, 24, 21, 0, 0, 0, time.UTC), DeliverWithin: time.Second, RunFor: 365 * 24 * time.Hour,
 		Labels: map[string]string{"site": "ä", "x": ""}, Reason: "night", RequestedBy: "operator-1",
@@ -156,6 +155,17 @@ func TestDigestIsOfTheDevicesOrNone(t *testing.T) {
 	many.Command.Devices = 1 // one was refused
 	if got := digestOf(many); got != "" {
 		t.Errorf("one of two was refused: %q", got)
+	}
+}
+
+// A result that its type does not allow is shown as it is, and said to be
+// off: the device did act.
+func TestAResultThatBreaksItsSchemaIsShown(t *testing.T) {
+	for _, invalid := range []bool{false, true} {
+		raw, valid := resultOf(command.Report{Result: []byte{0xf5}, Invalid: invalid})
+		if string(raw) != "true" || *valid == invalid {
+			t.Errorf("invalid %v is shown as %s, valid %v", invalid, raw, *valid)
+		}
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 	"behest/command"
 )
 
-// depthMax bounds the nesting of a body: params may be 8 deep, and lie within
-// a batch within a body.
-const depthMax = 16
+// depthMax bounds the nesting of a body: of params that are 8 deep, a schema
+// takes two or three levels for each.
+const depthMax = 32
 
 // strict reads one JSON value as I-JSON wants it (RFC 7493): UTF-8, no key
 // twice in an object, no half of a surrogate pair, nothing behind the value.

@@ -126,6 +126,9 @@ func FuzzIssue(f *testing.F) {
 			}
 			return
 		}
+		if issued.Params != nil && !json.Valid(issued.Params) {
+			t.Errorf("%q got through with the params %q", body, issued.Params)
+		}
 		if issued.Type == "" || len(issued.Targets.Devices) == 0 && len(issued.Targets.Groups) == 0 && issued.Targets.Selector == "" && !issued.Targets.All {
 			t.Errorf("%q got through as %+v", body, issued)
 		}
@@ -144,8 +147,11 @@ type issuer struct {
 }
 
 func (i issuer) Issue(c context.Context, in command.Intent) (command.Issued, error) {
-	i.saw(in)
-	return i.desk.Issue(c, in)
+	issued, err := i.desk.Issue(c, in)
+	if err == nil {
+		i.saw(in)
+	}
+	return issued, err
 }
 
 // post asks without a network between.

@@ -163,8 +163,9 @@ func progressOf(r command.Report) *int {
 	return new(int(*r.Progress))
 }
 
-// resultOf is the result in a report, and whether it is what the device
-// meant. Of a report that was off in some field, the whole is shown.
+// resultOf is the result in a report, and whether it is what the device meant
+// and its type allows. Of a report that was off in some field, the whole is
+// shown.
 func resultOf(r command.Report) (json.RawMessage, *bool) {
 	switch {
 	case r.Odd != nil:
@@ -173,7 +174,7 @@ func resultOf(r command.Report) (json.RawMessage, *bool) {
 		return nil, nil
 	}
 	raw, valid := cbor.ToJSON(r.Result)
-	return raw, &valid
+	return raw, new(valid && !r.Invalid)
 }
 
 // viewDevice is a device as the contract shows it at now.

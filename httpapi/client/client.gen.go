@@ -149,6 +149,21 @@ func (e CommandState) Valid() bool {
 	}
 }
 
+// Defines values for CommandTypeRetired.
+const (
+	CommandTypeRetiredTrue CommandTypeRetired = true
+)
+
+// Valid indicates whether the value is a known member of the CommandTypeRetired enum.
+func (e CommandTypeRetired) Valid() bool {
+	switch e {
+	case CommandTypeRetiredTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Effect.
 const (
 	EffectApplied Effect = "applied"
@@ -329,6 +344,27 @@ func (e Outcome) Valid() bool {
 	}
 }
 
+// Defines values for Redelivery.
+const (
+	RedeliveryDedup Redelivery = "dedup"
+	RedeliveryOnce  Redelivery = "once"
+	RedeliverySafe  Redelivery = "safe"
+)
+
+// Valid indicates whether the value is a known member of the Redelivery enum.
+func (e Redelivery) Valid() bool {
+	switch e {
+	case RedeliveryDedup:
+		return true
+	case RedeliveryOnce:
+		return true
+	case RedeliverySafe:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReportStatus.
 const (
 	ReportStatusCanceled ReportStatus = "canceled"
@@ -374,6 +410,27 @@ func (e Role) Valid() bool {
 	case RoleOperator:
 		return true
 	case RoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Significance.
+const (
+	SignificanceCritical Significance = "critical"
+	SignificanceElevated Significance = "elevated"
+	SignificanceRoutine  Significance = "routine"
+)
+
+// Valid indicates whether the value is a known member of the Significance enum.
+func (e Significance) Valid() bool {
+	switch e {
+	case SignificanceCritical:
+		return true
+	case SignificanceElevated:
+		return true
+	case SignificanceRoutine:
 		return true
 	default:
 		return false
@@ -436,6 +493,10 @@ type Canceled struct {
 // `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
 // `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
 type Cause string
+
+// ClockRule Seconds, 1 to 31536000 (a year): what holds unless a command says otherwise. Or an object of that and how far a
+// command may go.
+type ClockRule = json.RawMessage
 
 // Command defines model for Command.
 type Command struct {
@@ -526,6 +587,118 @@ type CommandPage struct {
 // `scheduled`, `open`, `paused`, `halted`, `ended` or `denied`.
 type CommandState string
 
+// CommandType defines model for CommandType.
+type CommandType struct {
+	// Name The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+	Name TypeName `json:"name"`
+
+	// Version From 1, one more with each change.
+	Version int `json:"version"`
+
+	// Params JSON Schema (2020-12) of a command's params, at most 64 KiB. It speaks of the JSON that the API takes; no params
+	// are null to it. Every $ref is within the schema. Left out or null: anything goes.
+	Params json.RawMessage `json:"params,omitempty"`
+
+	// Result Likewise of a device's result. One that does not hold is kept, with `result_valid` false.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// WireCode Stands for the name on the wire; no two types share one. Left out: the name itself is sent.
+	WireCode int `json:"wire_code,omitempty"`
+
+	// Large Params and results may take 64 KiB of CBOR instead of 1 KiB.
+	Large bool `json:"large"`
+
+	// Float32 Devices read no float shorter than float32.
+	Float32 bool `json:"float32"`
+
+	// Redelivery What may happen when a delivery is in doubt.
+	Redelivery Redelivery `json:"redelivery"`
+
+	// Parallel While it runs it does not keep the device's next command waiting.
+	Parallel bool `json:"parallel"`
+
+	// Urgent It is presented at once, whatever is running.
+	Urgent bool `json:"urgent"`
+
+	// Fresh The device asks before it starts.
+	Fresh bool `json:"fresh"`
+
+	// Slot JSON pointers into params: with the device and the type, they name what a command sets.
+	Slot []string `json:"slot,omitempty"`
+
+	// Significance How much it matters. It decides nothing by itself.
+	Significance Significance `json:"significance"`
+
+	// Clocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
+	Clocks TypeClocks `json:"clocks,omitempty"`
+
+	// Retired The version that retired it. Left out in any other.
+	Retired CommandTypeRetired `json:"retired,omitempty"`
+
+	// CreatedAt When this version was made.
+	CreatedAt Moment `json:"created_at"`
+
+	// CreatedBy The user who made this version.
+	CreatedBy string `json:"created_by"`
+}
+
+// CommandTypeRetired The version that retired it. Left out in any other.
+type CommandTypeRetired bool
+
+// CommandTypePage defines model for CommandTypePage.
+type CommandTypePage struct {
+	Items []CommandType `json:"items"`
+
+	// NextPageToken For the next page. Left out on the last.
+	NextPageToken string `json:"next_page_token,omitempty"`
+}
+
+// CommandTypeRules The rules of a command type.
+type CommandTypeRules struct {
+	// Params JSON Schema (2020-12) of a command's params, at most 64 KiB. It speaks of the JSON that the API takes; no params
+	// are null to it. Every $ref is within the schema. Left out or null: anything goes.
+	Params json.RawMessage `json:"params,omitempty"`
+
+	// Result Likewise of a device's result. One that does not hold is kept, with `result_valid` false.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// WireCode Stands for the name on the wire; no two types share one. Left out: the name itself is sent.
+	WireCode int `json:"wire_code,omitempty"`
+
+	// Large Params and results may take 64 KiB of CBOR instead of 1 KiB.
+	Large bool `json:"large,omitempty"`
+
+	// Float32 Devices read no float shorter than float32.
+	Float32 bool `json:"float32,omitempty"`
+
+	// Redelivery What may happen when a delivery is in doubt.
+	Redelivery Redelivery `json:"redelivery,omitempty"`
+
+	// Parallel While it runs it does not keep the device's next command waiting.
+	Parallel bool `json:"parallel,omitempty"`
+
+	// Urgent It is presented at once, whatever is running.
+	Urgent bool `json:"urgent,omitempty"`
+
+	// Fresh The device asks before it starts.
+	Fresh bool `json:"fresh,omitempty"`
+
+	// Slot JSON pointers into params: with the device and the type, they name what a command sets.
+	Slot []string `json:"slot,omitempty"`
+
+	// Significance How much it matters. It decides nothing by itself.
+	Significance Significance `json:"significance,omitempty"`
+
+	// Clocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
+	Clocks TypeClocks `json:"clocks,omitempty"`
+
+	// Approval Not served yet: 422.
+	Approval json.RawMessage `json:"approval,omitempty"`
+
+	// Rollback Not served yet: 422.
+	Rollback json.RawMessage `json:"rollback,omitempty"`
+}
+
 // Counts How many executions are in which state. States without any are left out.
 type Counts map[string]int
 
@@ -605,7 +778,7 @@ type Event struct {
 
 	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
 	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
-	// device. New types may come: ignore what you do not know.
+	// device; `type.declared` and `type.retired`. New types may come: ignore what you do not know.
 	Type string `json:"type"`
 
 	// Time When it happened.
@@ -837,10 +1010,10 @@ type Intent struct {
 	// NotBefore Nothing leaves before this moment.
 	NotBefore *time.Time `json:"not_before,omitempty"`
 
-	// Params Any JSON, at most 8 deep, that comes to at most 1 KiB of CBOR (64 KiB for a type that says `large`).
-	// Integers stay integers and must fit 64 bits; other numbers take their shortest exact form; bytes are
-	// `{"$bytes": "base64url"}`. What the mapping would change is refused with 422 (RFC 8949 section 6.2).
-	// null: none.
+	// Params What the type's schema takes; without one, any JSON. At most 8 deep, it comes to at most 1 KiB of CBOR (64
+	// KiB for a type that says `large`). Integers stay integers and must fit 64 bits; other numbers take their
+	// shortest exact form; bytes are `{"$bytes": "base64url"}`. What the mapping would change is refused with 422
+	// (RFC 8949 section 6.2). null: none.
 	Params json.RawMessage `json:"params,omitempty"`
 
 	// Reason Why, for whoever reads it later. At most 1024 bytes.
@@ -923,6 +1096,10 @@ type Problem struct {
 	Command *Command `json:"command,omitempty"`
 }
 
+// Redelivery `dedup`: it is presented again under the same number, and the device acts once. `safe`: likewise, and if its
+// effects repeat nobody minds. `once`: one exchange only.
+type Redelivery string
+
 // Refusal defines model for Refusal.
 type Refusal struct {
 	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
@@ -1002,6 +1179,9 @@ type ReportStatus string
 // Role defines model for Role.
 type Role string
 
+// Significance defines model for Significance.
+type Significance string
+
 // Targets Which devices a command is for. Several members are a union; at least one must name something.
 type Targets struct {
 	// Devices By id, at most 100,000, none twice. Of a command, the first 500 are shown.
@@ -1020,6 +1200,9 @@ type Targets struct {
 // TargetsAll Every device that is known. It must be said in so many words.
 type TargetsAll bool
 
+// TypeClocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
+type TypeClocks = map[string]json.RawMessage
+
 // TypeName The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
 type TypeName = string
 
@@ -1037,6 +1220,9 @@ type OfCommand = CommandID
 
 // OfDevice The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
 type OfDevice = DeviceName
+
+// OfType The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+type OfType = TypeName
 
 // PageSize defines model for PageSize.
 type PageSize = int
@@ -1154,19 +1340,19 @@ type ListDevicesParams struct {
 
 // RemoveDeviceParams defines parameters for RemoveDevice.
 type RemoveDeviceParams struct {
-	// IfMatch The `ETag` that the change is for: 412 when the device has another by now. `*`: whatever it has.
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // EditDeviceParams defines parameters for EditDevice.
 type EditDeviceParams struct {
-	// IfMatch The `ETag` that the change is for: 412 when the device has another by now. `*`: whatever it has.
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PutDeviceParams defines parameters for PutDevice.
 type PutDeviceParams struct {
-	// IfMatch The `ETag` that the change is for: 412 when the device has another by now. `*`: whatever it has.
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1192,6 +1378,27 @@ type ListEventsParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListTypesParams defines parameters for ListTypes.
+type ListTypesParams struct {
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
+// RetireTypeParams defines parameters for RetireType.
+type RetireTypeParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutTypeParams defines parameters for PutType.
+type PutTypeParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // IssueCommandJSONRequestBody defines body for IssueCommand for application/json ContentType.
 type IssueCommandJSONRequestBody = Intent
 
@@ -1206,6 +1413,9 @@ type EditDeviceJSONRequestBody = DeviceEdit
 
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceEdit
+
+// PutTypeJSONRequestBody defines body for PutType for application/json ContentType.
+type PutTypeJSONRequestBody = CommandTypeRules
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1329,8 +1539,10 @@ type ClientInterface interface {
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+	// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+	// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+	// commands.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1345,8 +1557,10 @@ type ClientInterface interface {
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+	// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+	// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+	// commands.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1513,6 +1727,61 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/me (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTypes Command types, in the order of their names
+	//
+	// Each in its latest version. Those that were retired are left out.
+	//
+	// Corresponds with GET /v1/types (the `ListTypes` operationId).
+	ListTypes(ctx context.Context, params *ListTypesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetireType Retire a command type
+	//
+	// Nothing more is issued under it. Commands that were go on, and its versions stay readable. Declared again, it
+	// goes on counting its versions. For admins.
+	//
+	// Corresponds with DELETE /v1/types/{name} (the `RetireType` operationId).
+	RetireType(ctx context.Context, name OfType, params *RetireTypeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetType One command type, in its latest version
+	//
+	// 404 once it was retired; its versions are still there.
+	//
+	// Corresponds with GET /v1/types/{name} (the `GetType` operationId).
+	GetType(ctx context.Context, name OfType, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutTypeWithBody Declare a command type, or make its next version
+	//
+	// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+	//
+	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+	// too many steps to hold a value against. 409 when another type has the wire code.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+	PutTypeWithBody(ctx context.Context, name OfType, params *PutTypeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutType Declare a command type, or make its next version
+	//
+	// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+	//
+	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+	// too many steps to hold a value against. 409 when another type has the wire code.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+	PutType(ctx context.Context, name OfType, params *PutTypeParams, body PutTypeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTypeVersion One version of a command type
+	//
+	// A version never changes.
+	//
+	// Corresponds with GET /v1/types/{name}/versions/{n} (the `GetTypeVersion` operationId).
+	GetTypeVersion(ctx context.Context, name OfType, n int, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetDocs This document, for people
@@ -1623,8 +1892,10 @@ func (c *Client) ListCommands(ctx context.Context, params *ListCommandsParams, r
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 // for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+// commands.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1649,8 +1920,10 @@ func (c *Client) IssueCommandWithBody(ctx context.Context, params *IssueCommandP
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 // for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+// commands.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1998,6 +2271,121 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 // Corresponds with GET /v1/me (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMeRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListTypes Command types, in the order of their names
+//
+// Each in its latest version. Those that were retired are left out.
+//
+// Corresponds with GET /v1/types (the `ListTypes` operationId).
+func (c *Client) ListTypes(ctx context.Context, params *ListTypesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTypesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetireType Retire a command type
+//
+// Nothing more is issued under it. Commands that were go on, and its versions stay readable. Declared again, it
+// goes on counting its versions. For admins.
+//
+// Corresponds with DELETE /v1/types/{name} (the `RetireType` operationId).
+func (c *Client) RetireType(ctx context.Context, name OfType, params *RetireTypeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetireTypeRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetType One command type, in its latest version
+//
+// 404 once it was retired; its versions are still there.
+//
+// Corresponds with GET /v1/types/{name} (the `GetType` operationId).
+func (c *Client) GetType(ctx context.Context, name OfType, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTypeRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutTypeWithBody Declare a command type, or make its next version
+//
+// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+//
+// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+// too many steps to hold a value against. 409 when another type has the wire code.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+func (c *Client) PutTypeWithBody(ctx context.Context, name OfType, params *PutTypeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutTypeRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutType Declare a command type, or make its next version
+//
+// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+//
+// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+// too many steps to hold a value against. 409 when another type has the wire code.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+func (c *Client) PutType(ctx context.Context, name OfType, params *PutTypeParams, body PutTypeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutTypeRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTypeVersion One version of a command type
+//
+// A version never changes.
+//
+// Corresponds with GET /v1/types/{name}/versions/{n} (the `GetTypeVersion` operationId).
+func (c *Client) GetTypeVersion(ctx context.Context, name OfType, n int, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTypeVersionRequest(c.Server, name, n)
 	if err != nil {
 		return nil, err
 	}
@@ -3239,6 +3627,258 @@ func NewGetMeRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListTypesRequest constructs an http.Request for the ListTypes method
+func NewListTypesRequest(server string, params *ListTypesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/types")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRetireTypeRequest constructs an http.Request for the RetireType method
+func NewRetireTypeRequest(server string, name OfType, params *RetireTypeParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/types/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetTypeRequest constructs an http.Request for the GetType method
+func NewGetTypeRequest(server string, name OfType) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/types/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutTypeRequest calls the generic PutType builder with application/json body
+func NewPutTypeRequest(server string, name OfType, params *PutTypeParams, body PutTypeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutTypeRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutTypeRequestWithBody constructs an http.Request for the PutType method, with any body, and a specified content type
+func NewPutTypeRequestWithBody(server string, name OfType, params *PutTypeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/types/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetTypeVersionRequest constructs an http.Request for the GetTypeVersion method
+func NewGetTypeVersionRequest(server string, name OfType, n int) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "n", n, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/types/%s/versions/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -3343,8 +3983,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+	// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+	// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+	// commands.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3359,8 +4001,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 	// for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-	// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+	// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+	// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+	// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+	// commands.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3547,6 +4191,69 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/me (the `GetMe` operationId).
 	GetMeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMeResponse, error)
+
+	// ListTypesWithResponse Command types, in the order of their names
+	//
+	// Each in its latest version. Those that were retired are left out.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/types (the `ListTypes` operationId).
+	ListTypesWithResponse(ctx context.Context, params *ListTypesParams, reqEditors ...RequestEditorFn) (*ListTypesResponse, error)
+
+	// RetireTypeWithResponse Retire a command type
+	//
+	// Nothing more is issued under it. Commands that were go on, and its versions stay readable. Declared again, it
+	// goes on counting its versions. For admins.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/types/{name} (the `RetireType` operationId).
+	RetireTypeWithResponse(ctx context.Context, name OfType, params *RetireTypeParams, reqEditors ...RequestEditorFn) (*RetireTypeResponse, error)
+
+	// GetTypeWithResponse One command type, in its latest version
+	//
+	// 404 once it was retired; its versions are still there.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/types/{name} (the `GetType` operationId).
+	GetTypeWithResponse(ctx context.Context, name OfType, reqEditors ...RequestEditorFn) (*GetTypeResponse, error)
+
+	// PutTypeWithBodyWithResponse Declare a command type, or make its next version
+	//
+	// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+	//
+	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+	// too many steps to hold a value against. 409 when another type has the wire code.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+	PutTypeWithBodyWithResponse(ctx context.Context, name OfType, params *PutTypeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutTypeResponse, error)
+
+	// PutTypeWithResponse Declare a command type, or make its next version
+	//
+	// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+	//
+	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+	// too many steps to hold a value against. 409 when another type has the wire code.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+	PutTypeWithResponse(ctx context.Context, name OfType, params *PutTypeParams, body PutTypeJSONRequestBody, reqEditors ...RequestEditorFn) (*PutTypeResponse, error)
+
+	// GetTypeVersionWithResponse One version of a command type
+	//
+	// A version never changes.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/types/{name}/versions/{n} (the `GetTypeVersion` operationId).
+	GetTypeVersionWithResponse(ctx context.Context, name OfType, n int, reqEditors ...RequestEditorFn) (*GetTypeVersionResponse, error)
 }
 
 type GetDocsResponse struct {
@@ -4579,6 +5286,268 @@ func (r GetMeResponse) ContentType() string {
 	return ""
 }
 
+type ListTypesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandTypePage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTypesResponse) GetJSON200() *CommandTypePage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListTypesResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTypesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTypesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTypesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTypesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RetireTypeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RetireTypeResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RetireTypeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetireTypeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetireTypeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetireTypeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetTypeResponse200Headers the declared response headers of an HTTP 200 response for GetType
+type GetTypeResponse200Headers struct {
+	ETag string
+}
+
+type GetTypeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetTypeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTypeResponse) GetJSON200() *CommandType {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTypeResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTypeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTypeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTypeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTypeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutTypeResponse200Headers the declared response headers of an HTTP 200 response for PutType
+type PutTypeResponse200Headers struct {
+	ETag string
+}
+
+// PutTypeResponse201Headers the declared response headers of an HTTP 201 response for PutType
+type PutTypeResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type PutTypeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandType
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *CommandType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutTypeResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutTypeResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutTypeResponse) GetJSON200() *CommandType {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutTypeResponse) GetJSON201() *CommandType {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutTypeResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutTypeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutTypeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutTypeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutTypeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetTypeVersionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTypeVersionResponse) GetJSON200() *CommandType {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTypeVersionResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTypeVersionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTypeVersionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTypeVersionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTypeVersionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetDocsWithResponse This document, for people
 //
 // Needs no token from a loopback address, any token otherwise. The page loads nothing from anywhere.
@@ -4675,8 +5644,10 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, para
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 // for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+// commands.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4697,8 +5668,10 @@ func (c *ClientWithResponses) IssueCommandWithBodyWithResponse(ctx context.Conte
 //
 // Among others: 400 for a malformed body; 409 when `expect_targets` differs from what the targets come to; 413
 // for a body over 8 MiB; 415 for another content type; 422 `unknown_device` for a device that never
-// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for
-// params that CBOR cannot carry unchanged; 429 `device_full` when the one device has 50 open commands.
+// registered, unless `allow_unregistered` is set or the server runs in development mode; 422 `invalid` for a type
+// that is not declared (outside development mode) or was retired, for params that its schema does not take or that
+// CBOR cannot carry unchanged, and for clocks beyond its bounds; 429 `device_full` when the one device has 50 open
+// commands.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4998,6 +5971,105 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 		return nil, err
 	}
 	return ParseGetMeResponse(rsp)
+}
+
+// ListTypesWithResponse Command types, in the order of their names
+//
+// Each in its latest version. Those that were retired are left out.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/types (the `ListTypes` operationId).
+func (c *ClientWithResponses) ListTypesWithResponse(ctx context.Context, params *ListTypesParams, reqEditors ...RequestEditorFn) (*ListTypesResponse, error) {
+	rsp, err := c.ListTypes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTypesResponse(rsp)
+}
+
+// RetireTypeWithResponse Retire a command type
+//
+// Nothing more is issued under it. Commands that were go on, and its versions stay readable. Declared again, it
+// goes on counting its versions. For admins.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/types/{name} (the `RetireType` operationId).
+func (c *ClientWithResponses) RetireTypeWithResponse(ctx context.Context, name OfType, params *RetireTypeParams, reqEditors ...RequestEditorFn) (*RetireTypeResponse, error) {
+	rsp, err := c.RetireType(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetireTypeResponse(rsp)
+}
+
+// GetTypeWithResponse One command type, in its latest version
+//
+// 404 once it was retired; its versions are still there.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/types/{name} (the `GetType` operationId).
+func (c *ClientWithResponses) GetTypeWithResponse(ctx context.Context, name OfType, reqEditors ...RequestEditorFn) (*GetTypeResponse, error) {
+	rsp, err := c.GetType(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTypeResponse(rsp)
+}
+
+// PutTypeWithBodyWithResponse Declare a command type, or make its next version
+//
+// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+//
+// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+// too many steps to hold a value against. 409 when another type has the wire code.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+func (c *ClientWithResponses) PutTypeWithBodyWithResponse(ctx context.Context, name OfType, params *PutTypeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutTypeResponse, error) {
+	rsp, err := c.PutTypeWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutTypeResponse(rsp)
+}
+
+// PutTypeWithResponse Declare a command type, or make its next version
+//
+// The body is the whole of it: what it leaves out goes back to its default. Each change is a new version; a
+// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
+//
+// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
+// too many steps to hold a value against. 409 when another type has the wire code.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/types/{name} (the `PutType` operationId).
+func (c *ClientWithResponses) PutTypeWithResponse(ctx context.Context, name OfType, params *PutTypeParams, body PutTypeJSONRequestBody, reqEditors ...RequestEditorFn) (*PutTypeResponse, error) {
+	rsp, err := c.PutType(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutTypeResponse(rsp)
+}
+
+// GetTypeVersionWithResponse One version of a command type
+//
+// A version never changes.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/types/{name}/versions/{n} (the `GetTypeVersion` operationId).
+func (c *ClientWithResponses) GetTypeVersionWithResponse(ctx context.Context, name OfType, n int, reqEditors ...RequestEditorFn) (*GetTypeVersionResponse, error) {
+	rsp, err := c.GetTypeVersion(ctx, name, n, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTypeVersionResponse(rsp)
 }
 
 // ParseGetDocsResponse parses an HTTP response from a GetDocsWithResponse call
@@ -5740,6 +6812,217 @@ func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Me
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListTypesResponse parses an HTTP response from a ListTypesWithResponse call
+func ParseListTypesResponse(rsp *http.Response) (*ListTypesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTypesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandTypePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRetireTypeResponse parses an HTTP response from a RetireTypeWithResponse call
+func ParseRetireTypeResponse(rsp *http.Response) (*RetireTypeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetireTypeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetTypeResponse parses an HTTP response from a GetTypeWithResponse call
+func ParseGetTypeResponse(rsp *http.Response) (*GetTypeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTypeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetTypeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutTypeResponse parses an HTTP response from a PutTypeWithResponse call
+func ParsePutTypeResponse(rsp *http.Response) (*PutTypeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutTypeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest CommandType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutTypeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutTypeResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetTypeVersionResponse parses an HTTP response from a GetTypeVersionWithResponse call
+func ParseGetTypeVersionResponse(rsp *http.Response) (*GetTypeVersionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTypeVersionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandType
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
