@@ -66,7 +66,8 @@ func testEveryField(t *testing.T, e Engine) {
 	ctx := context.Background()
 	r := start(t, e)
 	withDevices(r, "p", "q")
-	for n, devices := range map[int][]string{1: {"p"}, 2: {"p", "q"}} {
+	for i, devices := range [][]string{{"p"}, {"p", "q"}} { // in this order: a device's numbers grow
+		n := i + 1
 		var c command.Command
 		fill(&c)
 		c.ID, c.Devices = idOf(n), len(devices)
