@@ -60,6 +60,9 @@ func (f *fleet) live(ctx context.Context, i int, random *rand.Rand) error {
 	var at netip.AddrPort // half of the devices keep their port over a reboot
 	for ctx.Err() == nil {
 		conn, err := link.UDP(at, f.server)
+		if err != nil && at.IsValid() { // somebody else took the port while the device was dark
+			conn, err = link.UDP(netip.AddrPort{}, f.server)
+		}
 		if err != nil {
 			return err
 		}
