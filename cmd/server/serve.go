@@ -16,6 +16,7 @@ import (
 	"behest/coap/udp"
 	"behest/command/dispatch"
 	"behest/httpapi"
+	"behest/schema"
 	"behest/store"
 	"behest/store/sqlite"
 )
@@ -28,6 +29,7 @@ var (
 	_ dispatch.Store     = (*sqlite.Store)(nil)
 	_ dispatch.Presenter = (*coap.Server)(nil)
 	_ coap.UseCases      = (*dispatch.Dispatcher)(nil)
+	_ dispatch.Schemas   = (*schema.Set)(nil)
 	_ httpapi.UseCases   = (*dispatch.Dispatcher)(nil)
 	_ httpapi.Reads      = (*sqlite.Store)(nil)
 	_ httpapi.Log        = (*sqlite.Store)(nil)
@@ -96,7 +98,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err != nil {
 		return nil, err
 	}
-	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Logger: log})
+	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Schemas: schema.New(), Logger: log})
 	s.coap.Bind(s.dispatch)
 	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Logger: log, Version: release, Log: s.store, Metrics: s.metricsHandler()})
 	return s, err
