@@ -135,33 +135,40 @@ func otherType(e *jsonschema.ValidationError, depth int) bool {
 }
 
 // badName tells of a member's name that may not be. The library's location of
-// this one is in a buffer that it goes on to write to: it is held against the
-// value.
+// this one is in a buffer that it goes on to write to, so that only its length
+// is right: the member is looked for at that level.
 func (t *teller) badName(e *jsonschema.ValidationError, name string) {
-	object, _ := lookUp(t.value, e.InstanceLocation).(map[string]any)
-	if _, there := object[name]; there {
-		t.fault(append(slices.Clip(e.InstanceLocation), name), "has a name that no member may have here")
+	found := withMember(t.value, name, len(e.InstanceLocation), nil)
+	if len(found) == 1 {
+		t.fault(append(found[0], name), "has a name that no member may have here")
 		return
 	}
-	t.fault(nil, fmt.Sprintf("a member within has the name %q, which none may have there", cut(name, partBytesMax)))
+	t.fault(nil, fmt.Sprintf("has members within that are called %q, which not all of them may be", cut(name, partBytesMax)))
 }
 
-func lookUp(v any, location []string) any {
-	for _, name := range location {
-		switch inner := v.(type) {
-		case map[string]any:
-			v = inner[name]
-		case []any:
-			i, err := strconv.Atoi(name)
-			if err != nil || i < 0 || i >= len(inner) {
-				return nil
-			}
-			v = inner[i]
-		default:
-			return nil
+// withMember lists where, so many levels below v, an object has a member of
+// that name. Two are as good as more.
+func withMember(v any, name string, levels int, at []string) (found [][]string) {
+	object, _ := v.(map[string]any)
+	if levels == 0 {
+		if _, there := object[name]; there {
+			found = append(found, at)
+		}
+		return found
+	}
+	inside := func(part string, inner any) {
+		if len(found) < 2 {
+			found = append(found, withMember(inner, name, levels-1, append(slices.Clip(at), part))...)
 		}
 	}
-	return v
+	for part, inner := range object {
+		inside(part, inner)
+	}
+	list, _ := v.([]any)
+	for i, inner := range list {
+		inside(strconv.Itoa(i), inner)
+	}
+	return found
 }
 
 // detail says in plain words what a schema wants.

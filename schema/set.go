@@ -77,6 +77,9 @@ func (s *Set) Params(t command.Type, raw json.RawMessage) (item []byte, faults [
 	if err != nil {
 		return nil, nil, err
 	}
+	if item != nil { // what the device will see: the same value, plainly written
+		raw, _ = cbor.ToJSON(item)
+	}
 	broken := broken(schema, raw)
 	switch {
 	case raw == nil && len(broken) > 0:
@@ -111,8 +114,9 @@ func toWire(t command.Type, raw json.RawMessage) ([]byte, []command.Field, error
 	return nil, faults, nil
 }
 
-// broken is how the JSON in raw, nil for none, breaks schema. What is larger
-// than the wire carries is not held against it: the cost would have no bound.
+// broken is how the JSON in raw, nil for none, breaks schema. What the wire
+// cannot carry for its size is not held against it: the cost would have no
+// bound.
 func broken(schema *jsonschema.Schema, raw json.RawMessage) []command.Field {
 	var value any
 	if raw != nil {
