@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	latencyRate    = 500 // commands a second
 	latencyDevices = 2000
 	latencyWarm    = 2 * time.Second
+	latencyLinger  = 5 * time.Second
 	latencyWait    = 30 * time.Second // for a command's end, in its own request
 )
 
@@ -59,6 +61,7 @@ func latency(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
+	w.linger(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failed != nil {
@@ -99,6 +102,19 @@ func (w *watch) run(ctx context.Context, s *site) {
 		})
 	}
 	all.Wait()
+}
+
+// linger waits for the last answers to the devices: the operators may have
+// theirs first, and a report whose answer was dropped is sent again.
+func (w *watch) linger(ctx context.Context) {
+	for begun := time.Now(); time.Since(begun) < latencyLinger && ctx.Err() == nil; wait(ctx, 10*time.Millisecond) {
+		w.mu.Lock()
+		missing := slices.ContainsFunc(w.done, time.Time.IsZero)
+		w.mu.Unlock()
+		if !missing {
+			return
+		}
+	}
 }
 
 // arrived hears of a datagram with a new command.
