@@ -152,6 +152,25 @@ func TestOneExchangeIsOutstandingPerDevice(t *testing.T) {
 	})
 }
 
+// TestNothingIsReleasedThatCannotLeave: while the observer has not taken the
+// answer to its own GET, a notification would have to wait.
+func TestNothingIsReleasedThatCannotLeave(t *testing.T) {
+	inWorld(t, 1, perfect, func(w *world) {
+		p := w.peer("127.0.0.2:5000")
+		p.register("ep=pump-7&w=8")
+		p.observe("pump-7", "obs")
+		w.issue("pump-7", command.Intent{})
+		p.ack(p.must())
+		p.want(get("c/pump-7"), "ACK 0.00")
+		answer := p.must()
+		second := w.issue("pump-7", command.Intent{})
+		w.same("while the answer is in the air", w.execution(second).State, command.Queued)
+		p.ack(answer)
+		p.ack(p.comes("CON 2.05 obs observe ct=60 MaxAge=900 [#0 act 86400s, #1 act 86400s]"))
+		w.same("after it", w.states(second), []command.State{command.Delivered})
+	})
+}
+
 // drain is all that has come by now.
 func (p *peer) drain() (all []msg) {
 	for m, ok := p.next(0); ok; m, ok = p.next(0) {

@@ -114,6 +114,21 @@ func TestADeviceWithAFullWindowCostsNoWork(t *testing.T) {
 	}
 }
 
+// TestNumbersThatRanAheadAreWaitedFor, once a second and not faster.
+func TestNumbersThatRanAheadAreWaitedFor(t *testing.T) {
+	inWorld(t, 1, perfect, func(w *world) {
+		p := w.peer("127.0.0.2:5000")
+		p.register("ep=pump-7&last=946688400") // an hour ahead
+		p.observe("pump-7", "obs")
+		w.issue("pump-7", command.Intent{})
+		before := w.store.Stats().Members
+		p.ack(p.comes("CON 2.05 obs observe ct=60 MaxAge=900 [#3601 act 86398s]"))
+		if work := w.store.Stats().Members - before; work > 4 {
+			t.Errorf("%d units of work in two seconds", work)
+		}
+	})
+}
+
 // TestAnAnswerThatWasRefusedDoesNotSilenceTheDevice: more separate responses
 // than the message layer keeps for one peer.
 func TestAnAnswerThatWasRefusedDoesNotSilenceTheDevice(t *testing.T) {
