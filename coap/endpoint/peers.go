@@ -42,6 +42,10 @@ type peer struct {
 // zonesMax bounds the IPv6 zones that are told apart: one for each interface.
 const zonesMax = 1024
 
+// slabKeep is the size of slab that is kept when the last entry is gone. What
+// a crowd made it grow to goes with the crowd.
+const slabKeep = 4096
+
 // peerTable is a slab of peers; index 0 is none.
 type peerTable struct {
 	index          map[peerKey]uint32
@@ -127,6 +131,9 @@ func (t *peerTable) drop(i uint32) {
 	delete(t.index, t.slab[i].key)
 	t.slab[i] = peer{next: t.free}
 	t.free = i
+	if len(t.index) == 0 && len(t.slab) > slabKeep {
+		t.index, t.slab, t.free = map[peerKey]uint32{}, make([]peer, 1), 0
+	}
 }
 
 func (t *peerTable) list(i uint32, expires time.Duration) {

@@ -154,4 +154,7 @@ func (t *repeatTable) drop(i uint32) {
 	delete(t.index, r.hash)
 	t.slab[i] = repeat{next: t.free}
 	t.free = i
+	if len(t.index) == 0 && len(t.slab) > slabKeep {
+		t.index, t.slab, t.free = map[uint64]uint32{}, make([]repeat, 1), 0
+	}
 }

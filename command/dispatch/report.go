@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -27,7 +28,7 @@ func (d *Dispatcher) Report(ctx context.Context, name string, from netip.AddrPor
 // report steps the execution by r. The answer is the device's; what it is
 // told no about can still have left an event.
 func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
-	x, err := v.tx.ExecutionBySeq(v.dev.Handle, seq)
+	x, err := v.bySeq(seq)
 	if command.CodeOf(err) == command.CodeNotFound {
 		return command.Errorf(command.CodeNotFound, "no such sequence"), v.orphan(seq, r)
 	}
@@ -60,6 +61,21 @@ func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
 		return command.Errorf(command.CodeNotFound, "no such sequence"), nil
 	}
 	return nil, nil // repeated
+}
+
+// bySeq finds an execution among what is open, which the turn needs anyway,
+// else among what has ended.
+func (v *visit) bySeq(seq uint32) (command.Execution, error) {
+	open, err := v.tx.Open(v.dev.Handle)
+	if err != nil {
+		return command.Execution{}, err
+	}
+	v.open = slices.Grow(open, 1)
+	at := slices.IndexFunc(v.open, func(x command.Execution) bool { return seq != 0 && x.Seq == seq })
+	if at < 0 {
+		return v.tx.ExecutionBySeq(v.dev.Handle, seq)
+	}
+	return v.open[at], nil
 }
 
 // accept stores a report that counts. The one before it goes to the history.

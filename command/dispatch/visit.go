@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"time"
 
 	"behest/command"
@@ -93,14 +94,14 @@ func (d *Dispatcher) tell(v *visit) {
 
 // turn releases what may leave now, and notes what the device should see.
 func (v *visit) turn() error {
-	open := v.open
-	if open == nil {
-		var err error
-		if open, err = v.tx.Open(v.dev.Handle); err != nil {
+	if v.open == nil {
+		open, err := v.tx.Open(v.dev.Handle)
+		if err != nil {
 			return err
 		}
+		v.open = open
 	}
-	release, waiting := command.Head(open, v.dev.Window()), false
+	release, waiting := command.Head(v.open, v.dev.Window()), false
 	switch {
 	case len(release) == 0 || v.answers:
 	case v.dev.Asleep(v.now):
@@ -123,13 +124,12 @@ func (v *visit) turn() error {
 			return err
 		}
 		v.released = append(v.released, moved)
-		replace(open, moved)
 	}
 	if err := v.save(); err != nil {
 		return err
 	}
 	v.shown = command.Presentation{
-		Generation: v.d.generation.Add(1), List: command.List(open),
+		Generation: v.d.generation.Add(1), List: command.List(v.open),
 		Waiting: waiting, Revived: v.revived, Reported: v.reported,
 	}
 	return nil
@@ -161,11 +161,16 @@ func (v *visit) alive() {
 	}
 }
 
-func replace(open []command.Execution, x command.Execution) {
-	for i := range open {
-		if open[i].N == x.N {
-			open[i] = x
-		}
+// know brings what is known to be open up to date with x.
+func (v *visit) know(x command.Execution) {
+	at := slices.IndexFunc(v.open, func(o command.Execution) bool { return o.N == x.N })
+	switch {
+	case at >= 0 && x.State.Ended():
+		v.open = slices.Delete(v.open, at, at+1)
+	case at >= 0:
+		v.open[at] = x
+	case v.open != nil && !x.State.Ended():
+		v.open = append(v.open, x) // heard of again
 	}
 }
 
@@ -184,6 +189,7 @@ func (v *visit) store(before command.Execution, after *command.Execution, actor 
 	if err := v.tx.Save(after); err != nil {
 		return err
 	}
+	v.know(*after)
 	if when, _ := after.Deadline(); !when.IsZero() && (v.next.IsZero() || when.Before(v.next)) {
 		v.next = when
 	}
