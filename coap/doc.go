@@ -26,6 +26,15 @@
 //	Reset    the observation is over
 //	Silent   the observation is suspended until the device is heard of
 //
+// The answer to a GET that does not observe is such an exchange too, beside the
+// observer's. It carries the youngest list; a report on what it carried ends
+// it; and while it is in the air to the address that observes, no notification
+// starts. If its ACK never comes, the observer is notified.
+//
+// A device is not shown again what it reported on as running. An observation
+// that was given up and is revived gets, until it acknowledges, no more than
+// package endpoint gives an address that has not proven itself.
+//
 // Nothing is kept of a device that has nothing open: an idle observer costs no
 // memory here. After a crash nothing is remembered; the use cases present anew
 // what is open, and an observer at worst sees a list twice.
