@@ -58,6 +58,8 @@ type Tx interface {
 
 	// AddCommand stores a command and its executions, and gives each its N.
 	AddCommand(c *command.Command, xs []command.Execution) error
+	// A command on many devices has its targets, as they were asked for, when it
+	// is looked up by its id. Elsewhere, in its executions too, they are left out.
 	Command(id command.ID) (*command.Command, error)
 	CommandN(n int64) (*command.Command, error)
 

@@ -170,13 +170,13 @@ func faultsOf(x *command.Execution, r row) (broken []string) {
 
 // checkHeads holds commands on many devices against their executions.
 func checkHeads(ctx context.Context, c *conn, report *Report) error {
-	err := c.each(ctx, viewSelect+`WHERE h.id IS NOT NULL AND h.device IS NULL ORDER BY h.n`, func(r row) error {
-		v, err := readView(r)
+	err := c.each(ctx, commandSelect+`WHERE h.id IS NOT NULL AND h.device IS NULL ORDER BY h.n`, func(r row) error {
+		h, err := readCommand(r, 0, "")
 		if err != nil {
 			report.fault("%v", err)
 			return nil
 		}
-		n := v.Command.N
+		n := h.N
 		rows, err := c.one(ctx, `SELECT count(*) FROM command WHERE head = +?`, n) // not by the index that a tally takes
 		if err != nil {
 			return err
@@ -186,8 +186,8 @@ func checkHeads(ctx context.Context, c *conn, report *Report) error {
 			return err
 		}
 		refused, err := c.refused(ctx, n)
-		if got := int(rows.int(0)) + pending + len(refused); got != v.Command.Devices {
-			report.fault("command %d is for %d devices; %d have an execution, are pending or were refused", n, v.Command.Devices, got)
+		if got := int(rows.int(0)) + pending + len(refused); got != h.Devices {
+			report.fault("command %d is for %d devices; %d have an execution, are pending or were refused", n, h.Devices, got)
 		}
 		return err
 	})

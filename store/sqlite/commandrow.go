@@ -14,6 +14,11 @@ const (
 	executionColumns = `x.n, x.version, x.device, d.name, x.seq, x.state, x.effect, x.settled, x.course, x.report`
 	commandColumns   = `h.n, h.id, h.created_at, w.name, k.type, k.type_version, k.terms, h.intent, h.extra`
 
+	// A command alone, without its targets and its execution.
+	commandSelect = `SELECT ` + commandColumns + ` FROM command h
+	JOIN kind k ON k.n = h.kind
+	LEFT JOIN who w ON w.n = h.who `
+
 	executionFrom = ` FROM command x
 	JOIN command h ON h.n = coalesce(x.head, x.n)
 	JOIN device d ON d.handle = x.device

@@ -114,21 +114,16 @@ func unpackIntent(b []byte, c *command.Command) (one bool, err error) {
 
 // extra is the column of that name: what few commands have.
 type extra struct {
-	Targets *command.Targets  `json:"targets,omitempty"`
-	Labels  map[string]string `json:"labels,omitempty"`
-	Reason  string            `json:"reason,omitempty"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Reason string            `json:"reason,omitempty"`
 }
 
 // extraOf is the column's text, or nothing.
-func extraOf(c *command.Command, one bool) (string, error) {
-	e := extra{Labels: c.Labels, Reason: c.Reason}
-	if !one {
-		e.Targets = &c.Targets
-	}
-	if one && len(e.Labels) == 0 && e.Reason == "" {
+func extraOf(c *command.Command) (string, error) {
+	if len(c.Labels) == 0 && c.Reason == "" {
 		return "", nil
 	}
-	text, err := json.Marshal(e)
+	text, err := json.Marshal(extra{Labels: c.Labels, Reason: c.Reason})
 	return string(text), err
 }
 
@@ -141,8 +136,16 @@ func readExtra(text string, c *command.Command) error {
 		return fmt.Errorf("column extra: %w", err)
 	}
 	c.Labels, c.Reason = e.Labels, e.Reason
-	if e.Targets != nil {
-		c.Targets = *e.Targets
+	return nil
+}
+
+// readAsked reads the targets of a command on many devices.
+func readAsked(text string, c *command.Command) error {
+	if text == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), &c.Targets); err != nil {
+		return fmt.Errorf("command %d: its targets: %w", c.N, err)
 	}
 	return nil
 }

@@ -112,16 +112,22 @@ func (c *conn) command(ctx context.Context, id command.ID) (found *command.Comma
 }
 
 // viewSelect reads commands, each with its execution if it is on one device.
-const viewSelect = `SELECT h.n, h.version, h.device, d.name, h.seq, h.state, h.effect, h.settled, h.course, h.report, ` + commandColumns + `
+const viewSelect = `SELECT h.n, h.version, h.device, d.name, h.seq, h.state, h.effect, h.settled, h.course, h.report, ` + commandColumns + `, a.targets
 	FROM command h
 	JOIN kind k ON k.n = h.kind
 	LEFT JOIN device d ON d.handle = h.device
-	LEFT JOIN who w ON w.n = h.who `
+	LEFT JOIN who w ON w.n = h.who
+	LEFT JOIN asked a ON a.command = h.n `
+
+const askedColumn = executionWidth + 9 // behind commandColumns
 
 // readView reads a row of viewSelect. A command on many devices still lacks
 // its tally.
 func readView(r row) (command.View, error) {
 	c, err := readCommand(r, executionWidth, r.text(3))
+	if err == nil {
+		err = readAsked(r.text(askedColumn), c)
+	}
 	if err != nil || r.null(2) {
 		return command.View{Command: c}, err
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 
 	"behest/command"
@@ -31,6 +32,9 @@ func (t *tx) AddCommand(c *command.Command, xs []command.Execution) error {
 		return fmt.Errorf("add command %s: %w", c.ID, err)
 	}
 	c.N = n
+	if err := t.addAsked(c, xs); err != nil {
+		return fmt.Errorf("add command %s: %w", c.ID, err)
+	}
 	if one {
 		return nil
 	}
@@ -40,6 +44,20 @@ func (t *tx) AddCommand(c *command.Command, xs []command.Execution) error {
 		}
 	}
 	return nil
+}
+
+// addAsked stores the targets as they were asked for, unless they are the name
+// of the one device.
+func (t *tx) addAsked(c *command.Command, xs []command.Execution) error {
+	if len(xs) == 1 && c.Devices == 1 && targetsOne(c, &xs[0]) {
+		return nil
+	}
+	text, err := json.Marshal(c.Targets)
+	if err != nil {
+		return err
+	}
+	_, _, err = t.write(`INSERT INTO asked (command, targets) VALUES (?, ?)`, c.N, string(text))
+	return err
 }
 
 const (
@@ -80,7 +98,7 @@ func (t *tx) intentValues(c *command.Command, xs []command.Execution) ([]driver.
 	if err != nil {
 		return nil, err
 	}
-	text, err := extraOf(c, one)
+	text, err := extraOf(c)
 	if err != nil {
 		return nil, err
 	}

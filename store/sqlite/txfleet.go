@@ -9,10 +9,10 @@ import (
 	"behest/command/ledger"
 )
 
+// CommandN leaves the targets out: they are many, and written out already.
 func (t *tx) CommandN(n int64) (c *command.Command, err error) {
-	err = t.w.conn.each(context.Background(), viewSelect+`WHERE h.n = +? AND h.id IS NOT NULL`, func(r row) error {
-		v, err := readView(r)
-		c = v.Command
+	err = t.w.conn.each(context.Background(), commandSelect+`WHERE h.n = +? AND h.id IS NOT NULL`, func(r row) (err error) {
+		c, err = readCommand(r, 0, "")
 		return err
 	}, n)
 	if err == nil && c == nil {

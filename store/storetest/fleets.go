@@ -83,7 +83,9 @@ func writeOut(r *rig, c *command.Command, groups [][]int64, tally *command.Tally
 				return err
 			}
 			byRow, err := tx.CommandN(c.N)
-			diff(r.t, byRow, c)
+			lean := *c
+			lean.Targets = command.Targets{}
+			diff(r.t, byRow, &lean)
 			if err != nil {
 				return err
 			}
