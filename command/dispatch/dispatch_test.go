@@ -115,13 +115,45 @@ func TestAReportIsTakenOnceAndContradictionsAreRefused(t *testing.T) {
 	})
 }
 
-func TestAResultPastTheTypesLimitIsRefused(t *testing.T) {
+// The device did act: what it says too much of is kept, and marked.
+func TestAResultPastItsTypesLimitCountsAndIsMarked(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.ready("pump")
 		i := w.issue("pump")
-		r := command.Report{Result: make([]byte, command.ResultBytesMax+1), Status: command.StatusSuccess}
-		if err := w.Report(w.ctx(), "pump", there, i.Only.Seq, r); command.CodeOf(err) != command.CodeTooLarge {
-			t.Errorf("answered %v, want too_large", err)
+		long := append([]byte{0x59, 0x04, 0x01}, make([]byte, command.ResultBytesMax+1)...) // a byte string
+		if err := w.Report(w.ctx(), "pump", there, i.Only.Seq, command.Report{Result: long, Status: command.StatusSuccess}); err != nil {
+			t.Fatal(err)
+		}
+		if x := w.check(i.Command.ID, command.Succeeded, command.NoCause); !x.Last.Invalid || len(x.Last.Result) != len(long) {
+			t.Errorf("invalid %t, %d bytes; want it marked and whole", x.Last.Invalid, len(x.Last.Result))
+		}
+	})
+}
+
+// A report that is in time for the commit before the one that notes the
+// silence is an ACK's equal.
+func TestAnAckOfASuspendedObservationRevivesIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.ready("pump")
+		i := w.issue("pump")
+		d, _ := w.store.Device(w.ctx(), "pump")
+		w.Arrived(h, d.Observation, arrival(i.Only.Seq, command.DeliverySilent))
+		time.Sleep(2 * time.Second)
+		w.Arrived(h, d.Observation, arrival(i.Only.Seq, command.DeliveryAcked))
+		time.Sleep(2 * time.Second)
+		if d, _ = w.store.Device(w.ctx(), "pump"); d.Observation.Suspended {
+			t.Error("it answers, and is suspended")
+		}
+	})
+}
+
+func TestWhatGoesOnceIsNotInASecondAnswer(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		w.declare(command.Type{Name: "pump.start", Policy: command.Policy{Redelivery: command.Once}})
+		i := w.issue("pump")
+		if p := w.observe("pump"); len(p.List) != 0 {
+			t.Errorf("a new observation begins with %v", seqs(p.List))
 		}
 		w.check(i.Command.ID, command.Sent, command.NoCause)
 	})

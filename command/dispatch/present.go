@@ -203,6 +203,9 @@ func (a arrival) trigger(c command.Carried, x command.Execution) command.Trigger
 // observation that nobody answers for ends or is suspended. A newer one stays.
 func (v *visit) sight(a arrival) error {
 	if a.Outcome == command.DeliveryAcked {
+		if o := &v.dev.Observation; o.Suspended && o.Same(a.observation) {
+			o.Suspended, v.dirty = false, true // it was heard of after all
+		}
 		v.alive()
 		return nil
 	}

@@ -35,15 +35,8 @@ func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if most := resultMax(x.Command); len(r.Result) > most || len(r.Prev) > most {
-		return command.Errorf(command.CodeTooLarge, "result over %d bytes", most), nil
-	}
-	if r.Result != nil {
-		t, err := v.d.typeOf(context.Background(), x.Command)
-		if err != nil {
-			return nil, err
-		}
-		r.Invalid = t.Result != nil && !v.d.schemas.Result(t, r.Result)
+	if r.Invalid, err = v.d.invalid(x.Command, r.Result); err != nil {
+		return nil, err
 	}
 	if seq > v.dev.ReportedSeq {
 		v.dev.ReportedSeq, v.dirty = seq, true
@@ -110,9 +103,18 @@ func (v *visit) orphan(seq uint32, r command.Report) error {
 	return v.logDevice(command.EventOrphaned, "", map[string]any{"seq": seq, "status": r.Status.String()})
 }
 
-func resultMax(c *command.Command) int {
-	if c.Policy.Large {
-		return command.LargeResultBytesMax
+// invalid reports whether a result is not what the command's type allows. It
+// counts all the same, and is kept: the device did act.
+func (d *Dispatcher) invalid(c *command.Command, result []byte) (bool, error) {
+	switch {
+	case result == nil:
+		return false, nil
+	case !c.Policy.Large && len(result) > command.ResultBytesMax:
+		return true, nil
 	}
-	return command.ResultBytesMax
+	t, err := d.typeOf(context.Background(), c)
+	if err != nil {
+		return false, err
+	}
+	return t.Result != nil && !d.schemas.Result(t, result), nil
 }

@@ -129,10 +129,22 @@ func (v *visit) turn() error {
 		return err
 	}
 	v.shown = command.Presentation{
-		Generation: v.d.generation.Add(1), List: command.List(v.open),
+		Generation: v.d.generation.Add(1), List: command.List(v.shows()),
 		Waiting: waiting, Revived: v.revived, Reported: v.reported,
 	}
 	return nil
+}
+
+// shows is what is open, less what goes once and went already: an answer would
+// be another exchange with it.
+func (v *visit) shows() []command.Execution {
+	if !v.answers {
+		return v.open
+	}
+	return slices.DeleteFunc(slices.Clone(v.open), func(x command.Execution) bool {
+		now := slices.ContainsFunc(v.released, func(r command.Execution) bool { return r.N == x.N })
+		return x.State == command.Sent && x.Command.Policy.Redelivery == command.Once && !now
+	})
 }
 
 func (v *visit) save() error {
