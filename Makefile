@@ -89,6 +89,6 @@ need-curl:
 	@scripts/need curl=curl
 
 need-test: need-build need-curl
-	@scripts/need coap-client-notls=libcoap3-bin
+	@scripts/need coap-client-notls=libcoap3-bin strace=strace
 
 .PHONY: help run demo build test race fuzz crash crash-control bench lint gen verify ci clean need-build need-curl need-test
