@@ -85,6 +85,10 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err != nil {
 		return nil, err
 	}
+	pages, err := pageKey(c.path(pageKeyFile))
+	if err != nil {
+		return nil, err
+	}
 	if s.udp, err = udp.Listen(c.CoAP, udp.Options{}); err != nil {
 		return nil, fmt.Errorf("coap: %w", err)
 	}
@@ -100,7 +104,9 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	}
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Schemas: schema.New(), Logger: log})
 	s.coap.Bind(s.dispatch)
-	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{Logger: log, Version: release, Log: s.store, Metrics: s.metricsHandler()})
+	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{
+		Logger: log, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
+	})
 	return s, err
 }
 
