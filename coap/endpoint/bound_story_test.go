@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/plgd-dev/go-coap/v3/message"
@@ -153,13 +154,17 @@ func TestNotificationToAnUnprovenAddressIsBoundWithItsRetries(t *testing.T) {
 		l := s.ledger(d)
 		n := &notice{text(40), make(chan [2]int, 1)}
 		s.confirm(d.peer(), n, endpoint.ConfirmOptions{}) // nothing came from there yet
-		if got := <-n.done; got != [2]int{int(endpoint.Silent), 4} || l.out != 0 {
+		got := <-n.done
+		synctest.Wait() // the ledger is the sender's
+		if got != [2]int{int(endpoint.Silent), 4} || l.out != 0 {
 			t.Error(got, l.out, "bytes out")
 		}
 		d.ask(msg{code: codes.GET, mid: 1, options: path(strings.Repeat("long", 15))})
 		n = &notice{text(40), make(chan [2]int, 1)}
 		s.confirm(d.peer(), n, endpoint.ConfirmOptions{})
-		if got := <-n.done; got != [2]int{int(endpoint.Silent), 4} || l.out < 40 {
+		got = <-n.done
+		synctest.Wait()
+		if got != [2]int{int(endpoint.Silent), 4} || l.out < 40 {
 			t.Error(got, l.out, "bytes out")
 		}
 	})
