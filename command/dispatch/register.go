@@ -124,16 +124,7 @@ func (d *Dispatcher) Deregister(ctx context.Context, handle int64) error {
 	return err
 }
 
-// NameOf is the name of the registered device that has that handle.
-func (d *Dispatcher) NameOf(ctx context.Context, handle int64) (name string, err error) {
-	err = d.store.Update(ctx, ledger.Registrations, func(tx ledger.Tx) error {
-		dev, err := registeredHandle(handle)(tx)
-		name = dev.Name
-		return err
-	})
-	return name, err
-}
-
+// registeredHandle finds a registration by its handle.
 func registeredHandle(handle int64) finder {
 	return func(tx ledger.Tx) (device.Device, error) {
 		dev, err := tx.Device(handle)
