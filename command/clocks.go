@@ -41,6 +41,10 @@ const heartbeatGraceMin = 5 * time.Second
 // wire carries what is left of it in seconds.
 func (x Execution) StartBy() time.Time { return x.QueuedAt.Add(x.Command.Clocks.DeliverWithin) }
 
+// due is when a scheduled execution may be queued; zero: when something has
+// happened that has no time.
+func (x Execution) due() time.Time { return later(x.DueAt, x.Command.NotBefore) }
+
 // Deadline is when the clock that bounds x lapses, and what it then triggers.
 // Where two clocks run, it is the earlier one. An execution that is closed
 // has none, which the zero time says.
@@ -53,8 +57,8 @@ func (x Execution) Deadline() (time.Time, Kind) {
 	case Scheduled:
 		d.at(later(x.Command.CreatedAt, x.ApprovedAt).Add(c.HoldWithin), HoldLapse)
 		d.unused(x)
-		if !x.Command.NotBefore.IsZero() {
-			d.at(x.Command.NotBefore, Due)
+		if due := x.due(); !due.IsZero() {
+			d.at(due, Due)
 		}
 	case Queued:
 		d.at(x.StartBy(), DeliverLapse)

@@ -3,7 +3,9 @@ package command
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,6 +40,23 @@ type Command struct {
 	Reason      string
 	RequestedBy string
 	CreatedAt   time.Time
+
+	// What few commands have.
+	Approval   *Demand    // what has to be before it goes; nil: nothing
+	Rollout    *Rollout   // nil: to all devices at once, at any time
+	Automatic  *Threshold // past it, the command is rolled back by itself; nil: never
+	RollbackOf ID         // the command that it undoes; zero: none
+	Forced     bool       // a rollback that was asked for although it is not the latest
+	Slot       int64      // with the device, what it sets; 0: nothing that could be undone
+	Resolved   []byte     // of many devices: the digest of which and what, taken as they were resolved
+}
+
+// Window is when it may leave; nil: at any time.
+func (c *Command) Window() *Window {
+	if c.Rollout == nil {
+		return nil
+	}
+	return c.Rollout.Window
 }
 
 // Policy is what a command type decides for all its commands.
@@ -79,10 +98,16 @@ func (c *Command) ExpiresAt() time.Time {
 	return later(c.CreatedAt, c.NotBefore).Add(c.Clocks.DeliverWithin)
 }
 
+// Target is a device of a command, with its params where they are its own.
+type Target struct {
+	Device string
+	Params []byte // nil: the command's
+}
+
 // Digest names exactly what is asked of whom and until when, so that an
 // approval can be for that and nothing else: type and version, params, the
-// devices that the targets came to, and the clocks.
-func (c *Command) Digest(devices []string) [sha256.Size]byte {
+// devices that the targets came to, clocks and rollout.
+func (c *Command) Digest(targets []Target) [sha256.Size]byte {
 	h := sha256.New()
 	text := func(b []byte) { // length first: no two different lists read alike
 		h.Write(binary.AppendUvarint(nil, uint64(len(b))))
@@ -93,8 +118,10 @@ func (c *Command) Digest(devices []string) [sha256.Size]byte {
 	text([]byte(c.Type))
 	number(int64(c.TypeVersion))
 	text(c.Params)
-	for _, d := range slices.Sorted(slices.Values(devices)) {
-		text([]byte(d))
+	targets = slices.SortedFunc(slices.Values(targets), func(a, b Target) int { return strings.Compare(a.Device, b.Device) })
+	for _, t := range targets {
+		text([]byte(t.Device))
+		text(t.Params)
 	}
 	k := c.Clocks
 	for _, d := range []time.Duration{k.ApproveWithin, k.UseWithin, k.HoldWithin, k.DeliverWithin,
@@ -102,5 +129,19 @@ func (c *Command) Digest(devices []string) [sha256.Size]byte {
 		number(int64(d))
 	}
 	number(c.NotBefore.UnixMilli())
+	if c.Rollout != nil {
+		rollout, _ := json.Marshal(c.Rollout) // of plain values
+		text(rollout)
+	}
+	text(c.RollbackOf[:])
 	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// Named are targets that have no params of their own.
+func Named(devices ...string) []Target {
+	list := make([]Target, len(devices))
+	for i, name := range devices {
+		list[i].Device = name
+	}
+	return list
 }

@@ -30,10 +30,24 @@ const (
 	EventIssued       EventType = "command.created"
 	EventEnded        EventType = "command.ended"
 	EventSettled      EventType = "command.settled"
+	EventGate         EventType = "command.gate" // the rollout goes on, stops, or is over
+	EventWave         EventType = "command.wave"
+	EventRollback     EventType = "command.rolled_back" // a command that undoes it was issued
+	EventContradicts  EventType = "command.rollback_contradicted"
+	EventApproval     EventType = "approval.requested"
+	EventApproved     EventType = "approval.approved" // by one; data says whether that is enough
+	EventDenied       EventType = "approval.denied"
+	EventLapsed       EventType = "approval.lapsed"
 	EventEdited       EventType = "device.edited"
 	EventRemoved      EventType = "device.removed"
 	EventTypeDeclared EventType = "type.declared"
 	EventTypeRetired  EventType = "type.retired"
+	EventGroupPut     EventType = "group.changed"
+	EventGroupRemoved EventType = "group.removed"
+	EventUserPut      EventType = "user.changed"
+	EventUserRemoved  EventType = "user.removed"
+	EventTokenMade    EventType = "token.created"
+	EventTokenRevoked EventType = "token.revoked"
 	EventRegistered   EventType = "device.registered"
 	EventDeregistered EventType = "device.deregistered"
 	EventObserving    EventType = "device.observing"
@@ -67,4 +81,5 @@ type EventFilter struct {
 	Types   []EventType
 	Device  string
 	Command ID
+	Sees    Sees
 }

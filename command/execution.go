@@ -20,7 +20,10 @@ type Execution struct {
 	Settled  bool // timed_out only: closed as unknown
 	Attempts int  // transmissions that carried it, at least
 
+	Params []byte // instead of the command's: what each device gets back differs; nil: the command's
+
 	ApprovedAt    time.Time
+	DueAt         time.Time // when its window opens, if that is after not_before
 	QueuedAt      time.Time // the first time; deliver_within starts here
 	SentAt        time.Time
 	DeliveredAt   time.Time
@@ -149,7 +152,7 @@ func (x Execution) timely(k Kind, now time.Time) bool {
 	switch {
 	case k.isLapse():
 		return k == next && !now.Before(when)
-	case k == Due && now.Before(x.Command.NotBefore):
+	case k == Due && now.Before(x.due()):
 		return false
 	case k == GiveUp:
 		return x.Command.Policy.Redelivery == Once

@@ -85,6 +85,14 @@ func Room(open []Execution, p Policy) bool {
 	return usual < OpenMax
 }
 
+// params are what the device is asked for.
+func (x Execution) params() []byte {
+	if x.Params != nil {
+		return x.Params
+	}
+	return x.Command.Params
+}
+
 // entry is x as the device sees it.
 func (x Execution) entry() Entry {
 	if x.State == Canceling {
@@ -92,7 +100,7 @@ func (x Execution) entry() Entry {
 	}
 	c := x.Command
 	e := Entry{
-		Seq: x.Seq, Type: c.Type, WireCode: c.Policy.WireCode, Params: c.Params,
+		Seq: x.Seq, Type: c.Type, WireCode: c.Policy.WireCode, Params: x.params(),
 		StartBy: x.StartBy(), ReportEvery: c.Clocks.ReportEvery, Fresh: c.Policy.Fresh,
 	}
 	if c.Clocks.RunFor != DefaultClocks.RunFor {

@@ -19,6 +19,7 @@ type Intent struct {
 	RequestedBy       string
 	ExpectTargets     *int // how many devices it must come to
 	AllowUnregistered bool // devices that are not known yet may be among them
+	Rollout           *Rollout
 }
 
 // Refusal is a target that a command over many devices could not have.

@@ -225,6 +225,9 @@ var causeTexts = map[Cause][2]string{
 	Restored:           {"timed_out", "the store was restored from a backup: what happened since is not known"},
 	DeviceReset:        {"timed_out", "the device lost its memory"},
 	IntegrityFailed:    {"canceled if never sent, else timed_out", "the stored bytes are not those that were accepted"},
+	NothingToUndo:      {"canceled, of a rollback", "what it was to undo had no effect, or nobody knows the value before"},
+	OutcomeUnknown:     {"canceled, of a rollback", "nobody knows what it was to undo, and it would change a value, not set one"},
+	Superseded:         {"canceled, of a rollback", "a newer command has set the same"},
 }
 
 func causesSection(t *testing.T, b *strings.Builder) {

@@ -40,6 +40,11 @@ const (
 	Withdraw // the device was removed, somebody is no longer entitled, integrity is gone
 	Lose     // the store was restored, or the device lost its memory
 	kindEnd
+
+	// Of gates alone: no execution moves by them.
+	Pause  // somebody stops a rollout for a while
+	Resume // somebody lets it go on
+	Halt   // too much went wrong
 )
 
 var kindNames = [...]string{

@@ -103,6 +103,11 @@ const (
 	Restored
 	DeviceReset
 	IntegrityFailed
+
+	// Canceled, a rollback alone: why it does not go.
+	NothingToUndo
+	OutcomeUnknown // and it does not set a value, but changes one
+	Superseded     // a newer command has set the same
 	causeEnd
 )
 
@@ -110,7 +115,7 @@ var causeNames = [...]string{
 	"", "never_registered", "not_observing", "unreachable", "asleep", "behind_other_command",
 	"outside_window", "held", "approval_lapsed", "approval_unused", "no_report", "silent",
 	"unacknowledged", "not_canceled", "device_removed", "not_entitled", "restored", "device_reset",
-	"integrity_failed",
+	"integrity_failed", "nothing_to_undo", "outcome_unknown", "superseded",
 }
 
 func (c Cause) String() string { return nameOf(causeNames[:], c) }

@@ -31,6 +31,16 @@ func (t *Tally) Total() (n int) {
 	return n
 }
 
+// ended is how many have.
+func (t *Tally) ended() (n int) {
+	for _, s := range States {
+		if s.Ended() {
+			n += t.Count[s]
+		}
+	}
+	return n
+}
+
 // Ended reports whether every execution has ended.
 func (t *Tally) Ended() bool {
 	for _, s := range States {

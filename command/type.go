@@ -27,6 +27,8 @@ type Type struct {
 	Result       json.RawMessage // likewise
 	Slot         []string        // JSON pointers into params: with the device, what a command sets
 	Significance Significance
+	Approval     *ApprovalRule // nil: nobody has to agree
+	Rollback     *RollbackRule // nil: there is no way back
 
 	CreatedAt time.Time // of this version
 	CreatedBy string
@@ -152,6 +154,8 @@ func (t *Type) Check() []Field {
 	if b := t.Clocks.CancelFor; max(b.Default, b.Max) > CancelForMax {
 		fault("/clocks/cancel_for_seconds", "is over %d", CancelForMax/time.Second)
 	}
+	t.Approval.check(fault)
+	t.Rollback.check(t.Name, fault)
 	if t.Policy.Parallel && t.Policy.Urgent {
 		fault("/urgent", "an urgent type never waits, so parallel means nothing to it")
 	}

@@ -8,12 +8,19 @@ type View struct {
 	Tally   Tally
 	Only    *Execution // the one execution of a command on one device
 	Refused []Refusal  // devices of a command on many that had no room for it
+
+	Gate         *Gate      // of a command on many devices that go one after the other; nil: it has none, or is through
+	Decisions    []Decision // what people said of it, in the order of time
+	RolledBackBy ID         // the youngest command that undoes it; zero: none
 }
 
 // State is the state of the command as a whole.
 func (v View) State() string {
-	if v.Only != nil {
+	switch {
+	case v.Only != nil:
 		return v.Only.State.String()
+	case v.Gate != nil && v.Gate.State < GateClosed:
+		return v.Gate.State.String()
 	}
 	return v.Tally.State()
 }
@@ -39,4 +46,17 @@ type Filter struct {
 	CreatedBefore time.Time
 	Before        int64 // only rows older than this one; 0: from the newest
 	Limit         int   // at most PageMax
+	Sees          Sees
+}
+
+// Sees reports whether a reader sees a device with these labels. nil: all.
+type Sees func(labels map[string]string) bool
+
+// Preview is what an intent would come to if it were issued now.
+type Preview struct {
+	Command *Command // as it would be: with its clocks, its approval and its digest
+	Devices int
+	Offline []string // names, at most PageMax
+	Away    int      // how many are offline
+	Refused []Refusal
 }

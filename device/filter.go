@@ -8,6 +8,10 @@ type Filter struct {
 	Label map[string]string // all of them
 	After string            // only names after this one
 	Limit int               // at most PageMax
+
+	// Sees picks by labels too, if it is there: what the reader may see, or a
+	// selector asks for.
+	Sees func(labels map[string]string) bool
 }
 
 // View is a device as a reader sees it.

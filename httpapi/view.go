@@ -81,18 +81,17 @@ func effectOf(v command.View) command.Effect {
 	return command.EffectPartial
 }
 
-// digestOf is the command's digest, where its devices are all at hand: a
-// selector's are not, and of a list some may have been refused.
+// digestOf is the command's digest as approvers name it.
 func digestOf(v command.View) string {
-	devices := v.Command.Targets.Devices
+	sum := v.Command.Resolved
 	switch {
 	case v.Only != nil:
-		devices = []string{v.Only.Name}
-	case len(devices) != v.Command.Devices:
-		return ""
+		one := v.Command.Digest([]command.Target{{Device: v.Only.Name, Params: v.Only.Params}})
+		sum = one[:]
+	case sum == nil:
+		return "" // accepted by a version that kept none
 	}
-	sum := v.Command.Digest(devices)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return "sha256:" + hex.EncodeToString(sum)
 }
 
 // viewIssued is a command that was just accepted.

@@ -120,7 +120,7 @@ type group struct {
 }
 
 func (g *group) run(n int64) error {
-	handles, err := g.tx.TakePending(n)
+	handles, err := g.tx.TakePending(n, groupTargets)
 	if err != nil || handles == nil {
 		return err
 	}

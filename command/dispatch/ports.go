@@ -24,10 +24,33 @@ type Store interface {
 	// Quiet lists the devices after that handle whose observation is not
 	// suspended, and that were last seen before a time.
 	Quiet(ctx context.Context, before time.Time, after int64, limit int) ([]int64, error)
-	// Pending lists the rows of commands that are not written out whole.
+	// Pending lists the rows of commands that are not written out whole, and that
+	// no gate holds back.
 	Pending(ctx context.Context, limit int) ([]int64, error)
 	// Command is a command as it stands.
 	Command(ctx context.Context, id command.ID) (command.View, error)
+	// GatesDue lists the rows of commands whose gates are to be asked at now, and
+	// when the next is. Gates lists all of them.
+	GatesDue(ctx context.Context, now time.Time, limit int) ([]int64, time.Time, error)
+	Gates(ctx context.Context, after int64, limit int) ([]int64, error)
+	// GateTally is the gate of the command in a row, and how those stand that it
+	// let through.
+	GateTally(ctx context.Context, commandN int64) (command.Gate, command.Tally, error)
+	// Groups lists all groups.
+	Groups(ctx context.Context) ([]device.Group, error)
+	// Pick visits the devices that are there, with their names, labels and
+	// handles, in the order of handles.
+	Pick(ctx context.Context, visit func(device.Device) error) error
+}
+
+// People are the users, as far as what they asked for depends on them.
+type People interface {
+	// May reports whether somebody of that name is there and may do what the
+	// role may to a device with these labels. Administrators may what anybody may.
+	May(user, role string, labels map[string]string) bool
+	// Holders lists the users who are there and hold a role, administrators
+	// included, for any device at all.
+	Holders(role string) []string
 }
 
 // Schemas read what operators and devices say as its type has it.

@@ -15,6 +15,7 @@ package ledger
 import (
 	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/device"
 )
@@ -73,9 +74,40 @@ type Tx interface {
 	// waits. Until its turn comes, a group is a list of handles. A device that
 	// turns out to have no room is noted as refused.
 	AddPending(commandN int64, groups [][]int64) error
-	TakePending(commandN int64) (group []int64, err error) // the next group, which is pending no more; nil: none is left
+	TakePending(commandN int64, limit int) (some []int64, err error) // the next ones, at most a group and that many, which are pending no more; nil: none is left
 	AddExecutions(c *command.Command, xs []command.Execution) error
 	AddRefused(commandN, device int64, code command.Code) error
+
+	// Gate is what holds back the rest of a command on many devices. It has one
+	// from AddGate until SaveGate is told that it is done.
+	Gate(commandN int64) (command.Gate, error)
+	AddGate(g *command.Gate, look time.Time) error
+	SaveGate(g *command.Gate, look time.Time) error // by version; look: when to ask it again, zero: not by time
+
+	// Decisions are what people said of a command. CodeConflict: this one has
+	// said something already.
+	Decisions(commandN int64) ([]command.Decision, error)
+	AddDecision(commandN int64, d command.Decision) error
+
+	// A command that undoes another is linked to it when it is added.
+	Rollbacks(commandN int64) ([]int64, error) // the rows of those that undo it, oldest first
+	// Latest is the youngest execution on a device that sets a slot, came after
+	// row n, and may have had an effect; Succeeded the youngest before row n that
+	// succeeded. CodeNotFound: there is none.
+	Latest(device, slot, n int64) (command.Execution, error)
+	Succeeded(device, slot, n int64) (command.Execution, error)
+	ExecutionOf(commandN, device int64) (command.Execution, error)
+
+	Group(name string) (device.Group, error)
+	PutGroup(g *device.Group) error // by version; 0 adds it
+	RemoveGroup(name string) error
+
+	User(id string) (access.User, error)
+	PutUser(u *access.User) error // by version; 0 adds it
+	RemoveUser(id string) error   // with its tokens
+	Tokens(user string) ([]access.TokenRecord, error)
+	AddToken(t *access.TokenRecord) error // gives it the user's next number; CodeConflict: its id is taken
+	SaveToken(t access.TokenRecord) error // that it was used, or revoked
 
 	// An answer that was given under an idempotency key is kept with what it
 	// answered, so that the same question gets the same answer.

@@ -130,7 +130,7 @@ func oldFleet(t *testing.T, s *sqlite.Store) {
 	}
 	taken := errors.New("only to look")
 	err = s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
-		group, err := tx.TakePending(8)
+		group, err := tx.TakePending(8, 1000)
 		if d := cmp.Diff(group, []int64{2, 3}); err != nil || d != "" {
 			t.Errorf("the group: %v, got (-) and want (+) differ:\n%s", err, d)
 		}

@@ -40,7 +40,7 @@ func (t *tx) AddPending(commandN int64, groups [][]int64) error {
 	return nil
 }
 
-func (t *tx) TakePending(commandN int64) ([]int64, error) {
+func (t *tx) TakePending(commandN int64, limit int) ([]int64, error) {
 	r, err := t.w.conn.one(context.Background(), `SELECT k, handles FROM pending WHERE command = +? ORDER BY k LIMIT 1`, commandN)
 	if err != nil || r == nil {
 		return nil, t.failed(err)
@@ -50,7 +50,13 @@ func (t *tx) TakePending(commandN int64) ([]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pending group %d of command row %d: %w", k, commandN, err)
 	}
-	if _, _, err := t.write(`DELETE FROM pending WHERE command = +? AND k = +?`, commandN, k); err != nil {
+	if limit < len(group) {
+		_, _, err = t.write(`UPDATE pending SET handles = ? WHERE command = +? AND k = +?`, packHandles(group[limit:]), commandN, k)
+		group = group[:limit]
+	} else {
+		_, _, err = t.write(`DELETE FROM pending WHERE command = +? AND k = +?`, commandN, k)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("take what is pending of command row %d: %w", commandN, err)
 	}
 	return group, nil

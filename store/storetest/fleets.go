@@ -43,7 +43,7 @@ func testFleets(t *testing.T, e Engine) {
 	diff(t, must(r.Command(ctx, c.ID))(t), want)
 	boom := errors.New("boom")
 	err := r.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
-		if _, err := tx.TakePending(c.N); err != nil {
+		if _, err := tx.TakePending(c.N, command.TargetsMax); err != nil {
 			return err
 		}
 		return boom
@@ -62,7 +62,7 @@ func testFleets(t *testing.T, e Engine) {
 	// The third device of the first group is nowhere yet, which a sound store
 	// has not.
 	r.do(func(tx ledger.Tx) error {
-		if group, err := tx.TakePending(c.N); group != nil || err != nil {
+		if group, err := tx.TakePending(c.N, command.TargetsMax); group != nil || err != nil {
 			t.Errorf("pending after the last: %v, %v", group, err)
 		}
 		return tx.AddRefused(c.N, handles[3], command.CodeDeviceFull)
@@ -77,7 +77,7 @@ func writeOut(r *rig, c *command.Command, groups [][]int64, tally *command.Tally
 	r.t.Helper()
 	for _, group := range groups {
 		r.do(func(tx ledger.Tx) error {
-			got, err := tx.TakePending(c.N)
+			got, err := tx.TakePending(c.N, command.TargetsMax)
 			diff(r.t, got, group)
 			if err != nil {
 				return err
