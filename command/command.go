@@ -48,7 +48,8 @@ type Command struct {
 	RollbackOf ID         // the command that it undoes; zero: none
 	Forced     bool       // a rollback that was asked for although it is not the latest
 	Slot       int64      // with the device, what it sets; 0: nothing that could be undone
-	Resolved   []byte     // of many devices: the digest of which and what, taken as they were resolved
+	Restores   bool       // it undoes by the value before
+	Resolved   []byte     // of many devices: DigestTargets, taken when they were resolved
 }
 
 // Window is when it may leave; nil: at any time.
@@ -106,8 +107,8 @@ type Target struct {
 
 // Digest names exactly what is asked of whom and until when, so that an
 // approval can be for that and nothing else: type and version, params, the
-// devices that the targets came to, clocks and rollout.
-func (c *Command) Digest(targets []Target) [sha256.Size]byte {
+// devices that the targets came to (see DigestTargets), clocks and rollout.
+func (c *Command) Digest(targets []byte) [sha256.Size]byte {
 	h := sha256.New()
 	text := func(b []byte) { // length first: no two different lists read alike
 		h.Write(binary.AppendUvarint(nil, uint64(len(b))))
@@ -118,11 +119,7 @@ func (c *Command) Digest(targets []Target) [sha256.Size]byte {
 	text([]byte(c.Type))
 	number(int64(c.TypeVersion))
 	text(c.Params)
-	targets = slices.SortedFunc(slices.Values(targets), func(a, b Target) int { return strings.Compare(a.Device, b.Device) })
-	for _, t := range targets {
-		text([]byte(t.Device))
-		text(t.Params)
-	}
+	text(targets)
 	k := c.Clocks
 	for _, d := range []time.Duration{k.ApproveWithin, k.UseWithin, k.HoldWithin, k.DeliverWithin,
 		k.RunFor, k.ReportEvery, k.CancelFor, k.SettleFor} {
@@ -135,6 +132,18 @@ func (c *Command) Digest(targets []Target) [sha256.Size]byte {
 	}
 	text(c.RollbackOf[:])
 	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// DigestTargets names devices, and what each has for itself.
+func DigestTargets(targets []Target) []byte {
+	h := sha256.New()
+	for _, t := range slices.SortedFunc(slices.Values(targets), func(a, b Target) int { return strings.Compare(a.Device, b.Device) }) {
+		for _, b := range [][]byte{[]byte(t.Device), t.Params} {
+			h.Write(binary.AppendUvarint(nil, uint64(len(b))))
+			h.Write(b)
+		}
+	}
+	return h.Sum(nil)
 }
 
 // Named are targets that have no params of their own.

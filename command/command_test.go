@@ -23,7 +23,7 @@ func TestDigestDiffersWhenAnythingInItDiffers(t *testing.T) {
 	}
 	seen := map[[32]byte]string{}
 	b := base()
-	seen[b.c.Digest(Named(b.devices...))] = "as it was"
+	seen[b.c.Digest(DigestTargets(Named(b.devices...)))] = "as it was"
 	for name, change := range map[string]func(*asked){
 		"type":                func(a *asked) { a.c.Type = "pump.stop" },
 		"type version":        func(a *asked) { a.c.TypeVersion = 4 },
@@ -50,7 +50,7 @@ func TestDigestDiffersWhenAnythingInItDiffers(t *testing.T) {
 	} {
 		a := base()
 		change(&a)
-		d := a.c.Digest(Named(a.devices...))
+		d := a.c.Digest(DigestTargets(Named(a.devices...)))
 		if was := seen[d]; was != "" {
 			t.Errorf("%s has the digest of %s", name, was)
 		}
@@ -64,7 +64,7 @@ func TestDigestDiffersWhenAnythingInItDiffers(t *testing.T) {
 	} {
 		a := base()
 		same(&a)
-		if got := seen[a.c.Digest(Named(a.devices...))]; got != "as it was" {
+		if got := seen[a.c.Digest(DigestTargets(Named(a.devices...)))]; got != "as it was" {
 			t.Errorf("%s changes the digest", name)
 		}
 	}

@@ -35,6 +35,15 @@ type Execution struct {
 	Last Report // the content of the last report that counted
 }
 
+// Digest is what an approval of x is for: see Command.Digest.
+func (x Execution) Digest() [32]byte {
+	targets := x.Command.Resolved
+	if x.Command.Devices == 1 {
+		targets = DigestTargets([]Target{{Device: x.Name, Params: x.Params}})
+	}
+	return x.Command.Digest(targets)
+}
+
 // Trigger is what makes an execution move, with what belongs to its kind.
 type Trigger struct {
 	Kind     Kind

@@ -25,6 +25,20 @@ func (v View) State() string {
 	return v.Tally.State()
 }
 
+// Digest is what an approval of the command is for; nil: it was accepted by a
+// version that kept none.
+func (v View) Digest() []byte {
+	switch {
+	case v.Only != nil:
+		d := v.Only.Digest()
+		return d[:]
+	case v.Command.Resolved == nil:
+		return nil
+	}
+	d := v.Command.Digest(v.Command.Resolved)
+	return d[:]
+}
+
 // PastReport is a report as it came, among the others of its execution.
 type PastReport struct {
 	At time.Time

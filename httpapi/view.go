@@ -83,12 +83,8 @@ func effectOf(v command.View) command.Effect {
 
 // digestOf is the command's digest as approvers name it.
 func digestOf(v command.View) string {
-	sum := v.Command.Resolved
-	switch {
-	case v.Only != nil:
-		one := v.Command.Digest([]command.Target{{Device: v.Only.Name, Params: v.Only.Params}})
-		sum = one[:]
-	case sum == nil:
+	sum := v.Digest()
+	if sum == nil {
 		return "" // accepted by a version that kept none
 	}
 	return "sha256:" + hex.EncodeToString(sum)
