@@ -19,6 +19,8 @@ const (
 	LabelBytesMax       = 63
 	TargetsMax          = 100_000 // named one by one; what is larger is a selector's business
 	BatchMax            = 1000    // commands in one commit
+	TargetGroupsMax     = 100
+	DevicesMax          = 1_000_000 // that selectors come to in one command
 )
 
 // Command is one intent: a type, params, targets, clocks and a reason. It

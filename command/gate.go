@@ -50,6 +50,10 @@ func (c *Command) Gated() bool {
 	return c.Devices > 1 && (c.Approval != nil || c.Rollout.staged() || c.Automatic != nil)
 }
 
+// Watched reports whether a command has a gate: to hold devices back, or only
+// to see what becomes of those that it let through.
+func (c *Command) Watched() bool { return c.Gated() || c.Automatic != nil }
+
 func (r *Rollout) staged() bool {
 	return r != nil && (len(r.Waves) > 0 || r.RatePerMinute > 0 || r.Halt != nil)
 }
@@ -57,7 +61,10 @@ func (r *Rollout) staged() bool {
 // NewGate is the gate of a command as it begins.
 func NewGate(c *Command, now time.Time) Gate {
 	g := Gate{Command: c, State: GateAwaiting}
-	if c.Approval == nil {
+	switch {
+	case !c.Gated(): // it only watches: the one device's approval is its execution's business
+		g.State, g.Through = GateOpen, c.Devices
+	case c.Approval == nil:
 		g = g.allowed(now)
 	}
 	return g
@@ -136,24 +143,20 @@ func (g Gate) held() Execution {
 // Deadline is when a clock moves the gate, and what it then triggers; the zero
 // time: none does.
 func (g Gate) Deadline() (time.Time, Kind) {
-	if g.State == GateClosed || g.State == GateDone {
+	if g.State >= GateClosed || g.Through >= g.Command.Devices {
 		return time.Time{}, 0
 	}
 	return g.held().Deadline()
 }
 
-// Begin is the execution of the command on a device that the gate lets
-// through, or that it closed before. due is when its window opens; zero: it
-// is open.
-func (g Gate) Begin(x Execution, due, now time.Time) Execution {
-	x.Command, x.ApprovedAt = g.Command, g.ApprovedAt
+// Begin is x, the execution of the command on a device, as it is when the gate
+// lets it through, or once it is closed.
+func (g Gate) Begin(x Execution, now time.Time) Execution {
+	x.Command, x.ApprovedAt, x.State = g.Command, g.ApprovedAt, Scheduled
 	if g.State == GateClosed {
 		x.State = g.From
 		x, _ = x.Step(Trigger{Kind: g.Ending, Cause: g.Cause}, now)
-		return x
 	}
-	x.State, x.DueAt = Scheduled, due
-	x, _ = x.Step(Trigger{Kind: Due}, now)
 	return x
 }
 

@@ -69,21 +69,23 @@ func (x Execution) gone() bool {
 	return x.Command.Policy.Redelivery == Once && x.State != Sent && x.State != Canceling
 }
 
-// Room says whether a device's queue takes one more command of that policy.
-// Urgent ones have places of their own, so that a full queue can still be
-// stopped.
-func Room(open []Execution, p Policy) bool {
+// Room says whether a device's queue takes c too. Urgent ones and rollbacks
+// have places of their own, so that a full queue can still be stopped and
+// undone.
+func Room(open []Execution, c *Command) bool {
 	usual := 0
 	for _, x := range open {
-		if !x.Command.Policy.Urgent {
+		if !x.Command.reserved() {
 			usual++
 		}
 	}
-	if p.Urgent {
+	if c.reserved() {
 		return len(open) < OpenMax+OpenUrgentMax
 	}
 	return usual < OpenMax
 }
+
+func (c *Command) reserved() bool { return c.Policy.Urgent || c.RollbackOf != (ID{}) }
 
 // params are what the device is asked for.
 func (x Execution) params() []byte {

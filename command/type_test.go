@@ -30,7 +30,7 @@ func TestAQueueKeepsPlacesForWhatIsUrgent(t *testing.T) {
 		{"full of both", append(fill(OpenMax, usual), fill(OpenUrgentMax, urgent)...), urgent, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := Room(row.open, row.p); got != row.want {
+			if got := Room(row.open, &Command{Policy: row.p}); got != row.want {
 				t.Errorf("room %t, want %t", got, row.want)
 			}
 		})

@@ -172,3 +172,9 @@ func (s *Set) keep(k key, c compiled) {
 	s.size += len(c.source) - len(s.kept[k].source)
 	s.kept[k] = c
 }
+
+// JSON is what an item says, if JSON can say it.
+func (s *Set) JSON(item []byte) (json.RawMessage, bool) {
+	raw, whole := cbor.ToJSON(item)
+	return raw, whole
+}

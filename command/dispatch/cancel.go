@@ -46,6 +46,11 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 func (d *Dispatcher) cancelPending(ctx context.Context, c *command.Command, devices []string, by string) (asked int, err error) {
 	if len(devices) > 0 {
 		by = ""
+	} else if closed, err := d.closeGate(ctx, c, by); err != nil || closed {
+		return 1, err
+	}
+	if c.Gated() {
+		return 0, nil // what is behind the gate stays there
 	}
 	for {
 		took, err := d.writeGroup(ctx, c.N, by)

@@ -25,7 +25,7 @@ func (d *Dispatcher) PutDevice(ctx context.Context, name string, e device.Edit, 
 	find := func(tx ledger.Tx) (device.Device, error) {
 		dev, err := tx.DeviceNamed(name)
 		if created = err != nil && command.CodeOf(err) == command.CodeNotFound; created {
-			return byNameOrNew(name)(tx)
+			return d.byNameOrNew(name)(tx)
 		}
 		created = err == nil && !dev.RemovedAt.IsZero()
 		return dev, err

@@ -20,6 +20,12 @@ type Options struct {
 	Dev bool
 	// Clocks for commands whose type does not say; zero: command.DefaultClocks.
 	Clocks command.Clocks
+	// People say who may do what; nil: everybody everything.
+	People People
+	// Members reports whether a device with these labels is in a group; nil: no.
+	Members func(group string, labels map[string]string) bool
+	// Solo lets who asks for a command be among those who approve it.
+	Solo bool
 	// Schemas are required as soon as a command has params, or a type a schema.
 	Schemas Schemas
 	Logger  *slog.Logger
@@ -33,11 +39,17 @@ type Dispatcher struct {
 	dev       bool
 	clocks    command.Clocks
 	schemas   Schemas
+	people    People
+	members   func(group string, labels map[string]string) bool
+	solo      bool
 	log       *slog.Logger
 
 	generation atomic.Uint64 // of presentations; drawn inside commits
 	waits      waits
 	types      types
+	windows    windows
+	watched    watched       // gates whose executions have moved
+	gates      alarm         // wakes the loop that asks gates
 	arrivals   chan arrival  // from the transport to the store
 	lapse      alarm         // wakes the clock loop
 	again      chan struct{} // one token: present anew what is open
@@ -66,8 +78,12 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 	return &Dispatcher{
 		store: store, presenter: presenter,
 		dev: o.Dev, clocks: o.Clocks, schemas: o.Schemas, log: o.Logger,
+		people: o.People, members: o.Members, solo: o.Solo,
 		waits:    newWaits(),
 		types:    newTypes(),
+		windows:  newWindows(),
+		watched:  newWatched(),
+		gates:    newAlarm(),
 		arrivals: make(chan arrival, arrivalsMax),
 		lapse:    newAlarm(),
 		again:    make(chan struct{}, 1),
@@ -83,6 +99,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.writeOut()
 	g.Go(func() error { return d.runArrivals(ctx) })
 	g.Go(func() error { return d.runFleets(ctx) })
+	g.Go(func() error { return d.runGates(ctx) })
+	g.Go(func() error { return d.runWindows(ctx) })
 	g.Go(func() error { return d.runClocks(ctx) })
 	g.Go(func() error { return d.runQuiet(ctx) })
 	g.Go(func() error { return d.runPresent(ctx) })
@@ -133,7 +151,7 @@ func (d *Dispatcher) runPresent(ctx context.Context) error {
 // process is starting, no exchange of the one before it is under way any more:
 // what goes once is given up.
 func (d *Dispatcher) presentAll(ctx context.Context, starting bool) error {
-	before := func(*visit) error { return nil }
+	before := nothing
 	if starting {
 		before = (*visit).giveUp
 	}
@@ -148,10 +166,7 @@ func (d *Dispatcher) presentAll(ctx context.Context, starting bool) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(parallelMax)
 		for _, h := range handles {
-			g.Go(func() error {
-				_, err := d.visit(gctx, ledger.Issues, byHandle(h), before)
-				return err
-			})
+			g.Go(func() error { return d.giveTurn(gctx, h, before) })
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -159,6 +174,15 @@ func (d *Dispatcher) presentAll(ctx context.Context, starting bool) error {
 		after = handles[len(handles)-1]
 	}
 }
+
+// giveTurn gives a device its turn, after something was done to it.
+func (d *Dispatcher) giveTurn(ctx context.Context, handle int64, before func(*visit) error) error {
+	_, err := d.visit(ctx, ledger.Issues, byHandle(handle), before)
+	return err
+}
+
+// nothing is to be done before a turn.
+func nothing(*visit) error { return nil }
 
 // sleep waits for a while, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {

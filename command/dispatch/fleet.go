@@ -4,48 +4,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"behest/command"
 	"behest/command/ledger"
-	"behest/device"
 )
 
 // A command over many devices is accepted as one row and a list of handles.
 // Its executions are written out in groups, each in a commit with others'
 // work, so that nobody else waits. A crash in between costs nothing: what is
 // pending is a row, and goes in the commit that writes it out.
-
-// resolve finds the handles of many devices, and makes those known that may
-// be among the targets without being so.
-func (d *Dispatcher) resolve(ctx context.Context, in command.Intent) ([]int64, error) {
-	handles := make([]int64, 0, len(in.Targets.Devices))
-	for names := range slices.Chunk(in.Targets.Devices, groupMax) {
-		var found []int64
-		err := d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
-			found = found[:0]
-			for _, name := range names {
-				dev, err := tx.DeviceNamed(name)
-				if err != nil && command.CodeOf(err) == command.CodeNotFound {
-					if !d.accepts(in) {
-						return unknown(name)
-					}
-					dev = device.Device{Name: name, CreatedAt: clock()}
-					err = tx.AddDevice(&dev)
-				}
-				if err != nil {
-					return err
-				}
-				found = append(found, dev.Handle)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		handles = append(handles, found...)
-	}
-	return handles, nil
-}
 
 // writeOut asks for what is pending to be written out.
 func (d *Dispatcher) writeOut() {
@@ -90,21 +58,19 @@ func (d *Dispatcher) writeAllOut(ctx context.Context) error {
 	}
 }
 
-// writeGroup writes out the next group of a command; it answers false when
-// none was left. With somebody who cancels, they begin as canceled.
+// writeGroup writes out the next group of a command that has no gate; it
+// answers false when none was left. With somebody who cancels, they begin as
+// canceled.
 func (d *Dispatcher) writeGroup(ctx context.Context, n int64, canceledBy string) (bool, error) {
 	var g *group
 	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
-		g = &group{d: d, tx: tx, canceledBy: canceledBy}
+		g = &group{d: d, tx: tx, now: d.now(), canceledBy: canceledBy}
 		return g.run(n)
 	})
 	if err != nil {
 		return false, d.failed(err)
 	}
-	for _, v := range g.visits {
-		d.tell(v)
-	}
-	d.waits.tell(g.ended)
+	g.tell()
 	return g.took, nil
 }
 
@@ -112,6 +78,7 @@ func (d *Dispatcher) writeGroup(ctx context.Context, n int64, canceledBy string)
 type group struct {
 	d          *Dispatcher
 	tx         ledger.Tx
+	now        time.Time
 	canceledBy string
 
 	took   bool
@@ -129,53 +96,85 @@ func (g *group) run(n int64) error {
 	if err != nil {
 		return err
 	}
-	now := clock()
+	return g.begin(c, handles, func(x command.Execution) command.Execution { return g.d.begun(x, g.now) })
+}
+
+// begin adds the executions of c on some devices, as start makes them, and
+// gives the devices their turn. Those without room are refused.
+func (g *group) begin(c *command.Command, handles []int64, start func(command.Execution) command.Execution) error {
+	if len(handles) == 0 {
+		return nil
+	}
 	var xs []command.Execution
 	for _, h := range handles {
-		v := &visit{d: g.d, tx: g.tx, now: now}
+		v := &visit{d: g.d, tx: g.tx, now: g.now}
+		var err error
 		if v.dev, err = g.tx.Device(h); err != nil {
 			return err
 		}
-		open, err := g.tx.Open(h)
-		if err != nil {
-			return err
-		}
-		if g.canceledBy == "" && !command.Room(open, c.Policy) {
-			if err := g.tx.AddRefused(n, h, command.CodeDeviceFull); err != nil {
+		x := start(command.Execution{Command: c, Device: h, Name: v.dev.Name})
+		if !x.State.Ended() && g.canceledBy == "" {
+			if v.open, err = g.tx.Open(h); err != nil {
 				return err
 			}
-			continue
+			if !command.Room(v.open, c) {
+				if err := g.tx.AddRefused(c.N, h, command.CodeDeviceFull); err != nil {
+					return err
+				}
+				continue
+			}
+			v.open = slices.Grow(v.open, 1) // not nil: it was read
 		}
-		if g.canceledBy == "" {
-			v.open = slices.Grow(open, 1)
-		}
-		g.visits, xs = append(g.visits, v), append(xs, begun(c, v.dev, now))
+		g.visits, xs = append(g.visits, v), append(xs, x)
 	}
 	if err := g.tx.AddExecutions(c, xs); err != nil {
 		return err
 	}
-	if g.canceledBy != "" {
-		for k, v := range g.visits {
-			if _, err := v.cancel(xs[k].N, g.canceledBy); err != nil {
+	if err := g.turns(xs); err != nil {
+		return err
+	}
+	return g.finish(c, xs)
+}
+
+// turns logs what ended before it began, and gives the others their turn.
+func (g *group) turns(xs []command.Execution) error {
+	visits, begun := g.visits[:0:0], xs[:0:0]
+	for k, v := range g.visits {
+		switch x := xs[k]; {
+		case x.State.Ended():
+			if err := v.log(command.EventOf(x.State), x, "", facts(command.Execution{}, x)); err != nil {
+				return err
+			}
+			continue
+		case g.canceledBy != "":
+			if _, err := v.cancel(x.N, g.canceledBy); err != nil {
 				return err
 			}
 		}
+		visits, begun = append(visits, v), append(begun, xs[k])
 	}
-	if err := giveTurns(g.visits, xs); err != nil {
-		return err
-	}
-	return g.finish(c)
+	g.visits = visits
+	return giveTurns(visits, begun)
 }
 
-// finish ends a command whose last group found room on no device.
-func (g *group) finish(c *command.Command) error {
+// finish ends a command if nothing of its last group is open: the end of what
+// is will be looked at as it comes.
+func (g *group) finish(c *command.Command, xs []command.Execution) error {
 	if len(g.visits) > 0 {
-		return nil // the end of an execution is looked at as it comes
+		return nil
 	}
-	v := &visit{d: g.d, tx: g.tx, now: clock()}
+	v := &visit{d: g.d, tx: g.tx, now: g.now}
 	if err := v.endFleet(c, command.EventEnded, ""); err != nil {
 		return err
 	}
 	g.ended = v.ended
 	return nil
+}
+
+// tell tells what was committed.
+func (g *group) tell() {
+	for _, v := range g.visits {
+		g.d.tell(v)
+	}
+	g.d.waits.tell(g.ended)
 }

@@ -5,22 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"behest/command"
 	"behest/device"
 )
 
 // accept holds an intent against its type and the limits, and names every
-// fault. It answers with the type, and what the wire will carry.
-func (d *Dispatcher) accept(ctx context.Context, in *command.Intent) (*command.Command, error) {
+// fault. It answers with what the command will be, without its devices, and
+// with its type.
+func (d *Dispatcher) accept(ctx context.Context, in *command.Intent) (*command.Command, command.Type, error) {
 	t, err := d.typeFor(ctx, in.Type)
 	var faults []command.Field
 	if e, ok := errors.AsType[*command.Error](err); ok && len(e.Fields) > 0 {
 		faults, err = e.Fields, nil // together with the others
 	}
 	if err != nil {
-		return nil, err
+		return nil, t, err
 	}
 	fault := func(pointer, format string, args ...any) {
 		faults = append(faults, command.Field{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
@@ -30,7 +30,7 @@ func (d *Dispatcher) accept(ctx context.Context, in *command.Intent) (*command.C
 	var item []byte
 	if in.Params != nil || t.Params != nil {
 		if item, wrong, err = d.schemas.Params(t, in.Params); err != nil {
-			return nil, err
+			return nil, t, err
 		}
 		faults = append(faults, wrong...)
 	}
@@ -39,29 +39,65 @@ func (d *Dispatcher) accept(ctx context.Context, in *command.Intent) (*command.C
 	if len(in.Reason) > command.ReasonBytesMax {
 		fault("/reason", "is over %d bytes", command.ReasonBytesMax)
 	}
-	if in.NotBefore.After(time.Now().Add(d.clocks.HoldWithin)) {
+	if in.NotBefore.After(d.now().Add(d.clocks.HoldWithin)) {
 		fault("/not_before", "is further away than a command is held, %s", d.clocks.HoldWithin)
 	}
+	d.checkRollout(fault, in.Rollout, t)
 	if len(faults) > 0 {
-		return nil, &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
+		return nil, t, &command.Error{Code: command.CodeInvalid, Msg: "the command cannot be accepted as it is", Fields: faults}
 	}
-	return &command.Command{
+	c := &command.Command{
 		Type: t.Name, TypeVersion: t.Version, Policy: t.Policy, Clocks: clocks, Params: item,
 		Targets: in.Targets, NotBefore: in.NotBefore, Labels: in.Labels, Reason: in.Reason, RequestedBy: in.RequestedBy,
-	}, nil
+		Rollout: in.Rollout, Slot: t.SlotOf(in.Params),
+	}
+	if t.Rollback != nil {
+		c.Automatic = t.Rollback.Automatic
+	}
+	return c, t, nil
+}
+
+// checkRollout checks a rollout of a command of type t.
+func (d *Dispatcher) checkRollout(fault faultFunc, r *command.Rollout, t command.Type) {
+	if r == nil {
+		return
+	}
+	r.Check(fault)
+	if pointer, what := checkWindow(r.Window, d.now()); what != "" {
+		fault(pointer, "%s", what)
+	}
+	if r.RollbackOnHalt && !t.Rollback.Reversible() {
+		fault("/rollout/rollback_on_halt", "commands of type %q are irreversible", t.Name)
+	}
+}
+
+// asksApproval reports whether the rule of a type asks for an approval of
+// what is wanted of these devices.
+func (d *Dispatcher) asksApproval(t command.Type, in command.Intent, devices []device.Device) bool {
+	return t.Approval.Asks(in.Params, func(group string) bool {
+		return d.members != nil && slices.ContainsFunc(devices, func(dev device.Device) bool { return d.members(group, dev.Labels) })
+	})
+}
+
+// demand is what the rule of a type asks of one command.
+func (d *Dispatcher) demand(t command.Type) *command.Demand {
+	role := t.Approval.Role
+	if role == "" {
+		role = approver
+	}
+	return &command.Demand{Approvers: t.Approval.Approvers, Role: role, Solo: d.solo}
 }
 
 type faultFunc func(pointer, format string, args ...any)
 
 // checkTargets checks the targets, and drops repeated names.
 func checkTargets(fault faultFunc, t *command.Targets) {
-	if len(t.Groups) > 0 || t.Selector != "" || t.All {
-		fault("/targets", "groups, selectors and all are not served yet: name the devices")
-	}
 	t.Devices = slices.Compact(slices.Sorted(slices.Values(t.Devices))) // a copy: the caller's stays as it is
 	switch {
-	case len(t.Devices) == 0:
-		fault("/targets/devices", "name at least one device")
+	case len(t.Devices) == 0 && len(t.Groups) == 0 && t.Selector == "" && !t.All:
+		fault("/targets", "name devices, groups or a selector, or say all")
+	case len(t.Groups) > command.TargetGroupsMax:
+		fault("/targets/groups", "are %d; at most %d are allowed in one command", len(t.Groups), command.TargetGroupsMax)
 	case len(t.Devices) > command.TargetsMax:
 		fault("/targets/devices", "are %d; at most %d are allowed in one command", len(t.Devices), command.TargetsMax)
 	}

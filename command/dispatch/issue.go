@@ -92,23 +92,30 @@ func (k *keeper) keep(tx ledger.Tx, now time.Time, issued []command.Issued, errs
 	return tx.KeepAnswer(k.once.Key, ledger.Answer{Request: k.once.Request, At: now, Body: k.body})
 }
 
-// issueAll makes commands of intents in one commit. What is refused is refused
-// before anything of it is written.
+// issueAll makes commands of intents in one commit.
 func (d *Dispatcher) issueAll(ctx context.Context, ins []command.Intent, k *keeper) ([]command.Issued, []error, error) {
 	issues, errs := make([]*issue, len(ins)), make([]error, len(ins))
 	for n, in := range ins {
 		issues[n], errs[n] = d.prepare(ctx, in)
 	}
-	answers := make([]command.Issued, len(ins))
+	return d.commitIssues(ctx, issues, errs, k)
+}
+
+// commitIssues issues what was prepared, in one commit. What is refused is
+// refused before anything of it is written; what was refused before has its
+// error in errs.
+func (d *Dispatcher) commitIssues(ctx context.Context, issues []*issue, errs []error, k *keeper) ([]command.Issued, []error, error) {
+	refused := slices.Clone(errs)
+	answers := make([]command.Issued, len(issues))
 	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
 		if k != nil {
 			if err := k.find(tx); err != nil || k.again {
 				return err
 			}
 		}
-		now := clock()
+		now := d.now()
 		for n, i := range issues {
-			if i == nil {
+			if refused[n] != nil {
 				continue
 			}
 			if errs[n] = i.begin(tx, now); errs[n] != nil {
@@ -134,7 +141,7 @@ func (d *Dispatcher) issueAll(ctx context.Context, ins []command.Intent, k *keep
 		return nil, nil, nil
 	}
 	for n, i := range issues {
-		if i != nil && errs[n] == nil {
+		if errs[n] == nil {
 			i.tell()
 		}
 	}
@@ -148,11 +155,13 @@ const groupTargets = 64
 
 // issue is the unit of work that makes a command of an intent.
 type issue struct {
-	d      *Dispatcher
-	in     command.Intent
-	intent command.Command // without its devices and its time
+	d        *Dispatcher
+	in       command.Intent
+	intent   command.Command // without its time
+	rollback *rollback       // what it undoes; nil: nothing
 
-	handles []int64 // of a command on more than groupTargets devices
+	names   []string // of the devices, if they are few and have no gate
+	handles []int64  // of the devices, if they are not
 
 	// Set afresh each time that the unit of work runs.
 	tx      ledger.Tx
@@ -165,12 +174,9 @@ type issue struct {
 
 // prepare checks an intent, and does what takes time ahead of the commit.
 func (d *Dispatcher) prepare(ctx context.Context, in command.Intent) (*issue, error) {
-	c, err := d.accept(ctx, &in)
+	c, t, err := d.accept(ctx, &in)
 	if err != nil {
 		return nil, err
-	}
-	if n, want := len(in.Targets.Devices), in.ExpectTargets; want != nil && *want != n {
-		return nil, command.Errorf(command.CodeConflict, "the targets come to %d devices, not to the %d that were expected", n, *want)
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -178,25 +184,68 @@ func (d *Dispatcher) prepare(ctx context.Context, in command.Intent) (*issue, er
 	}
 	c.ID = command.ID(id)
 	i := &issue{d: d, in: in, intent: *c}
-	if len(in.Targets.Devices) > groupTargets {
-		i.handles, err = d.resolve(ctx, in)
+	if named(in.Targets) && t.Approval == nil {
+		return i, i.aimAt(in.Targets.Devices)
 	}
-	return i, err
+	devices, err := d.resolve(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.entitled(in.RequestedBy, operator, devices...); err != nil {
+		return nil, err
+	}
+	if d.asksApproval(t, in, devices) {
+		i.intent.Approval = d.demand(t)
+	}
+	return i, i.aim(devices)
+}
+
+// aim gives a command its devices.
+func (i *issue) aim(devices []device.Device) error {
+	names, handles := make([]string, len(devices)), make([]int64, len(devices))
+	for k, dev := range devices {
+		names[k], handles[k] = dev.Name, dev.Handle
+	}
+	if err := i.aimAt(names); err != nil {
+		return err
+	}
+	if i.intent.Gated() || len(handles) > groupTargets {
+		i.names, i.handles = nil, handles
+	}
+	return nil
+}
+
+// aimAt gives a command devices by their names.
+func (i *issue) aimAt(names []string) error {
+	n, want := len(names), i.in.ExpectTargets
+	switch {
+	case n == 0:
+		return command.Errorf(command.CodeConflict, "the targets come to no device")
+	case want != nil && *want != n:
+		return command.Errorf(command.CodeConflict, "the targets come to %d devices, not to the %d that were expected", n, *want)
+	}
+	i.names, i.intent.Devices = names, n
+	if n > 1 {
+		i.intent.Resolved = command.DigestTargets(command.Named(names...))
+	}
+	return nil
 }
 
 // begin finds the devices, and refuses what has to be refused. It writes
 // nothing.
 func (i *issue) begin(tx ledger.Tx, now time.Time) error {
 	i.tx, i.now, i.visits, i.refused, i.xs = tx, now, nil, nil, nil
-	if i.handles != nil {
-		return nil
+	if i.rollback != nil {
+		if err := i.rollback.begin(tx); err != nil {
+			return err
+		}
 	}
-	for _, name := range i.in.Targets.Devices {
+	for _, name := range i.names {
 		if err := i.target(name); err != nil {
 			return err
 		}
 	}
-	if len(i.visits) == 0 {
+	if len(i.names) > 0 && len(i.visits) == 0 {
 		return full(i.refused)
 	}
 	return nil
@@ -214,12 +263,15 @@ func (i *issue) target(name string) error {
 	if err != nil {
 		return err
 	}
+	if err := i.d.entitled(i.in.RequestedBy, operator, dev); err != nil {
+		return err
+	}
 	var open []command.Execution
 	if dev.Handle != 0 {
 		if open, err = i.tx.Open(dev.Handle); err != nil {
 			return err
 		}
-		if !command.Room(open, i.intent.Policy) {
+		if !command.Room(open, &i.intent) {
 			i.refused = append(i.refused, command.Refusal{Device: name, Code: command.CodeDeviceFull})
 			return nil
 		}
@@ -228,7 +280,7 @@ func (i *issue) target(name string) error {
 	return nil
 }
 
-// accepts reports whether devices that are not known may be among the targets.
+// accepts reports whether an intent may name devices that nobody knows.
 func (d *Dispatcher) accepts(in command.Intent) bool { return in.AllowUnregistered || d.dev }
 
 func unknown(name string) error {
@@ -256,14 +308,39 @@ func (i *issue) write() error {
 			return err
 		}
 	}
-	created := command.Event{Type: command.EventIssued, At: i.now, Actor: i.in.RequestedBy, CommandN: i.command.N}
-	if len(i.visits) == 1 {
-		created.Device = i.visits[0].dev.Handle
+	if i.command.Watched() {
+		g := command.NewGate(i.command, i.now)
+		if err := i.tx.AddGate(&g, i.now); err != nil {
+			return err
+		}
 	}
-	if err := i.tx.Log(created); err != nil {
+	if err := i.log(); err != nil {
 		return err
 	}
 	return giveTurns(i.visits, i.xs)
+}
+
+// log logs what others should know of a new command.
+func (i *issue) log() error {
+	e := command.Event{Type: command.EventIssued, At: i.now, Actor: i.in.RequestedBy, CommandN: i.command.N}
+	if len(i.visits) == 1 {
+		e.Device = i.visits[0].dev.Handle
+	}
+	if err := i.tx.Log(e); err != nil {
+		return err
+	}
+	if a := i.command.Approval; a != nil {
+		e.Type, e.Data = command.EventApproval, fmt.Appendf(nil, `{"approvers":%d,"role":%q}`, a.Approvers, a.Role)
+		if err := i.tx.Log(e); err != nil {
+			return err
+		}
+	}
+	if i.rollback != nil {
+		e.Type, e.CommandN = command.EventRollback, i.rollback.original.Command.N
+		e.Data = fmt.Appendf(nil, `{"rollback":%q}`, i.command.ID)
+		return i.tx.Log(e)
+	}
+	return nil
 }
 
 // giveTurns gives each device its turn, after its execution was added.
@@ -286,21 +363,44 @@ func giveTurns(visits []*visit, xs []command.Execution) error {
 func (i *issue) build() {
 	c := new(command.Command)
 	*c = i.intent
-	c.Devices, c.CreatedAt = max(len(i.visits), len(i.handles)), i.now
+	c.CreatedAt = i.now
+	if i.handles == nil {
+		c.Devices = len(i.visits)
+	}
 	i.command = c
 	i.xs = make([]command.Execution, len(i.visits))
 	for k, v := range i.visits {
-		i.xs[k] = begun(c, v.dev, i.now)
+		i.xs[k] = i.d.begun(command.Execution{Command: c, Device: v.dev.Handle, Name: v.dev.Name}, i.now)
 	}
 }
 
-// begun is the execution of c on a device as it begins.
-func begun(c *command.Command, dev device.Device, now time.Time) command.Execution {
-	x := command.Execution{Command: c, Device: dev.Handle, Name: dev.Name, State: command.Scheduled}
-	if !c.NotBefore.After(now) {
-		x, _ = x.Step(command.Trigger{Kind: command.Due}, now)
+// begun is an execution as it begins: held, until somebody has approved it, or
+// allowed.
+func (d *Dispatcher) begun(x command.Execution, now time.Time) command.Execution {
+	x.State = command.Scheduled
+	if x.Command.Approval != nil {
+		x.State = command.AwaitingApproval
+		return x
 	}
+	return d.allow(x, now)
+}
+
+// allow is a scheduled execution as it goes on: queued, unless its time or its
+// window is still to come. A rollback first looks at what it undoes.
+func (d *Dispatcher) allow(x command.Execution, now time.Time) command.Execution {
+	if x.Command.RollbackOf != (command.ID{}) {
+		return x
+	}
+	x.DueAt = d.windows.opens(x.Command.Window(), later(now, x.Command.NotBefore))
+	x, _ = x.Step(command.Trigger{Kind: command.Due}, now)
 	return x
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // issued is what the caller is answered: the executions as their turn left
@@ -308,6 +408,9 @@ func begun(c *command.Command, dev device.Device, now time.Time) command.Executi
 func (i *issue) issued() command.Issued {
 	out := command.Issued{View: command.View{Command: i.command}, Refused: i.refused}
 	out.Tally.Pending = len(i.handles)
+	if i.command.Gated() {
+		out.Gate = new(command.NewGate(i.command, i.now))
+	}
 	for k, v := range i.visits {
 		x := i.xs[k]
 		if at := slices.IndexFunc(v.released, func(r command.Execution) bool { return r.N == x.N }); at >= 0 {
@@ -326,7 +429,11 @@ func (i *issue) tell() {
 	for _, v := range i.visits {
 		i.d.tell(v)
 	}
-	if i.handles != nil {
+	switch {
+	case i.command.Watched():
+		i.d.watched.add(i.command.N)
+		i.d.gates.ring(i.now)
+	case i.handles != nil:
 		i.d.writeOut()
 	}
 }

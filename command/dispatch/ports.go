@@ -36,6 +36,11 @@ type Store interface {
 	// GateTally is the gate of the command in a row, and how those stand that it
 	// let through.
 	GateTally(ctx context.Context, commandN int64) (command.Gate, command.Tally, error)
+	// Held visits the devices of a command that are not written out, with their
+	// names and labels, in no order.
+	Held(ctx context.Context, commandN int64, visit func(device.Device) error) error
+	// Executions lists the executions of a command after a row, in order.
+	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
 	// Groups lists all groups.
 	Groups(ctx context.Context) ([]device.Group, error)
 	// Pick visits the devices that are there, with their names, labels and
@@ -61,6 +66,8 @@ type Schemas interface {
 	Params(t command.Type, raw json.RawMessage) (item []byte, faults []command.Field, err error)
 	// Result reports whether a result is as the type has it.
 	Result(t command.Type, item []byte) bool
+	// JSON is what an item says, if JSON can say it.
+	JSON(item []byte) (json.RawMessage, bool)
 }
 
 // Presenter carries open lists to devices. Its methods return at once.

@@ -139,7 +139,7 @@ func (d *Dispatcher) arrived(ctx context.Context, group []arrival) error {
 			if err != nil {
 				return err
 			}
-			v := &visit{d: d, tx: tx, now: clock(), dev: dev, answers: true}
+			v := &visit{d: d, tx: tx, now: d.now(), dev: dev, answers: true}
 			if err := v.arrived(a); err != nil {
 				return fmt.Errorf("device %d: %w", a.device, err)
 			}

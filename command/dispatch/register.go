@@ -29,7 +29,7 @@ func (d *Dispatcher) Register(ctx context.Context, r device.Registering) (int64,
 // one that an operator made known, and did not remove.
 func (d *Dispatcher) admits(name string) finder {
 	if d.dev {
-		return byNameOrNew(name)
+		return d.byNameOrNew(name)
 	}
 	return func(tx ledger.Tx) (device.Device, error) {
 		dev, err := tx.DeviceNamed(name)
@@ -41,13 +41,13 @@ func (d *Dispatcher) admits(name string) finder {
 }
 
 // byNameOrNew finds a device, or makes it known.
-func byNameOrNew(name string) finder {
+func (d *Dispatcher) byNameOrNew(name string) finder {
 	return func(tx ledger.Tx) (device.Device, error) {
 		dev, err := tx.DeviceNamed(name)
 		if command.CodeOf(err) != command.CodeNotFound {
 			return dev, err
 		}
-		dev = device.Device{Name: name, CreatedAt: clock()}
+		dev = device.Device{Name: name, CreatedAt: d.now()}
 		return dev, tx.AddDevice(&dev)
 	}
 }

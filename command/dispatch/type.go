@@ -33,7 +33,7 @@ func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int,
 			return nil
 		}
 		out = t
-		out.CreatedAt, out.CreatedBy, out.Retired = clock(), by, false
+		out.CreatedAt, out.CreatedBy, out.Retired = d.now(), by, false
 		if err := tx.AddType(&out); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (d *Dispatcher) RetireType(ctx context.Context, name string, ifVersion int,
 		if err != nil {
 			return err
 		}
-		t.CreatedAt, t.CreatedBy, t.Retired = clock(), by, true
+		t.CreatedAt, t.CreatedBy, t.Retired = d.now(), by, true
 		if err := tx.AddType(&t); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ type visit struct {
 	shown    command.Presentation
 	released []command.Execution
 	ended    []command.ID
+	watched  []int64   // rows of commands whose gates should look
 	next     time.Time // the earliest deadline that was written; zero: none
 }
 
@@ -55,7 +56,7 @@ func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f
 		if err != nil {
 			return err
 		}
-		v = &visit{d: d, tx: tx, now: clock(), dev: dev}
+		v = &visit{d: d, tx: tx, now: d.now(), dev: dev}
 		if err := f(v); err != nil {
 			return err
 		}
@@ -68,9 +69,9 @@ func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f
 	return v, nil
 }
 
-// clock is the present as the store keeps it: to the millisecond, so that what
+// now is the present as the store keeps it: to the millisecond, so that what
 // is read back equals what was written.
-func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
+func (d *Dispatcher) now() time.Time { return time.Now().Truncate(time.Millisecond) }
 
 // failed sees to it that a commit of unknown outcome is followed up.
 func (d *Dispatcher) failed(err error) error {
@@ -87,6 +88,10 @@ func (d *Dispatcher) tell(v *visit) {
 		d.presenter.Present(v.dev, v.shown)
 	}
 	d.waits.tell(v.ended)
+	if len(v.watched) > 0 {
+		d.watched.add(v.watched...)
+		d.gates.ring(v.now)
+	}
 	if !v.next.IsZero() {
 		d.lapse.ring(v.next)
 	}
@@ -101,7 +106,30 @@ func (v *visit) turn() error {
 		}
 		v.open = open
 	}
-	release, waiting := command.Head(v.open, v.dev.Window()), false
+	if err := v.undoes(); err != nil {
+		return err
+	}
+	waiting := false
+	for again := true; again; { // what is withdrawn makes way for the next
+		var err error
+		if again, waiting, err = v.release(); err != nil {
+			return err
+		}
+	}
+	if err := v.save(); err != nil {
+		return err
+	}
+	v.shown = command.Presentation{
+		Generation: v.d.generation.Add(1), List: command.List(v.shows()),
+		Waiting: waiting, Revived: v.revived, Reported: v.reported,
+	}
+	return nil
+}
+
+// release releases what may leave now. waiting: more would, if a notification
+// could leave; again: something was withdrawn instead.
+func (v *visit) release() (again, waiting bool, err error) {
+	release := command.Head(v.eligible(), v.dev.Window())
 	switch {
 	case len(release) == 0 || v.answers:
 	case v.dev.Asleep(v.now):
@@ -113,6 +141,15 @@ func (v *visit) turn() error {
 		if when, _ := x.Deadline(); !v.now.Before(when) {
 			continue // its clock has run out, and the loop is about to say so
 		}
+		if cause, err := v.unfit(x); err != nil {
+			return false, waiting, err
+		} else if cause != command.NoCause {
+			if _, err := v.step(x, command.Trigger{Kind: command.Withdraw, Cause: cause}); err != nil {
+				return false, waiting, err
+			}
+			again = true
+			continue
+		}
 		seq, ok := v.dev.NextSeq(v.now, v.tx.Base())
 		if !ok {
 			waiting = true // the numbers ran ahead of the clock; they will be let in again
@@ -121,18 +158,62 @@ func (v *visit) turn() error {
 		v.dirty = true
 		moved, err := v.step(x, command.Trigger{Kind: command.Release, Seq: seq})
 		if err != nil {
-			return err
+			return false, waiting, err
 		}
 		v.released = append(v.released, moved)
 	}
-	if err := v.save(); err != nil {
-		return err
+	return again, waiting, nil
+}
+
+// eligible is what is open, less what is queued outside its window: it does
+// not keep others waiting.
+func (v *visit) eligible() []command.Execution {
+	outside := func(x command.Execution) bool {
+		if x.State != command.Queued {
+			return false
+		}
+		at := v.d.windows.opens(x.Command.Window(), v.now)
+		if !at.IsZero() {
+			v.d.windows.wait(v.dev.Handle, at)
+		}
+		return !at.IsZero()
 	}
-	v.shown = command.Presentation{
-		Generation: v.d.generation.Add(1), List: command.List(v.shows()),
-		Waiting: waiting, Revived: v.revived, Reported: v.reported,
+	if !slices.ContainsFunc(v.open, outside) {
+		return v.open
 	}
-	return nil
+	return slices.DeleteFunc(slices.Clone(v.open), outside)
+}
+
+// unfit says why x must not leave any more: who asked for it may not now, it
+// is not what was approved, or there is nothing for it to undo.
+func (v *visit) unfit(x command.Execution) (command.Cause, error) {
+	c := x.Command
+	if !v.d.may(c.RequestedBy, operator, v.dev) {
+		return command.NotEntitled, nil
+	}
+	if c.Approval != nil {
+		decisions, err := v.tx.Decisions(c.N)
+		if err != nil {
+			return command.NoCause, err
+		}
+		digest, n := x.Digest(), 0
+		for _, one := range decisions {
+			if one.Approve && one.Digest == digest {
+				n++
+			}
+		}
+		if n < c.Approval.Approvers {
+			return command.IntegrityFailed, nil
+		}
+	}
+	if c.RollbackOf == (command.ID{}) {
+		return command.NoCause, nil
+	}
+	of, err := v.undone(x)
+	if err != nil {
+		return command.NoCause, err
+	}
+	return v.unfitToUndo(x, of)
 }
 
 // shows is what is open, less what goes once and went already: an answer would
@@ -224,9 +305,21 @@ func (v *visit) logMove(before, after command.Execution, actor string) error {
 	if before.State.Ended() {
 		kind = command.EventSettled
 	}
-	switch {
-	case !after.State.Ended():
+	if !after.State.Ended() {
 		return nil
+	}
+	if after.Command.Watched() {
+		v.watched = append(v.watched, after.Command.N)
+	}
+	if after.Cause == command.ApprovalLapsed {
+		if err := v.log(command.EventLapsed, after, actor, nil); err != nil {
+			return err
+		}
+	}
+	if err := v.contradicted(before, after); err != nil {
+		return err
+	}
+	switch {
 	case after.Command.Devices == 1: // it is its command's only one
 		var tally command.Tally
 		tally.Add(after)

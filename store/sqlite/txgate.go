@@ -39,3 +39,7 @@ func (s *Store) GateTally(ctx context.Context, commandN int64) (command.Gate, co
 }
 func (s *Store) Groups(ctx context.Context) ([]device.Group, error)              { return nil, nil }
 func (s *Store) Pick(ctx context.Context, visit func(device.Device) error) error { return errNotYet }
+
+func (s *Store) Held(ctx context.Context, commandN int64, visit func(device.Device) error) error {
+	return errNotYet
+}

@@ -1,0 +1,315 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+)
+
+// Gates are asked when their time has come, when somebody moved one, and when
+// something that one let through has ended: by one loop, so that a gate is
+// asked by one at a time.
+
+// watched are gates whose executions have moved. Commits tell it, and a
+// restart asks every gate anyway.
+type watched struct {
+	mu sync.Mutex
+	of map[int64]struct{} // by the command's row
+}
+
+func newWatched() watched { return watched{of: make(map[int64]struct{})} }
+
+func (w *watched) add(rows ...int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range rows {
+		w.of[n] = struct{}{}
+	}
+}
+
+func (w *watched) take() (rows []int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for n := range w.of {
+		rows = append(rows, n)
+	}
+	clear(w.of)
+	return rows
+}
+
+// askAgain is how often a gate is asked whose executions end all the time: to
+// count 100,000 of them takes a while.
+const askAgain = 100 * time.Millisecond
+
+// runGates asks gates.
+func (d *Dispatcher) runGates(ctx context.Context) error {
+	for {
+		err := d.watchAll(ctx)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		d.log.Warn("looking for gates", "err", err)
+		sleep(ctx, pause)
+	}
+	for {
+		next, err := d.askDue(ctx)
+		if err != nil && ctx.Err() == nil {
+			d.log.Warn("asking gates", "err", err)
+			next = d.now().Add(pause)
+		}
+		if !d.gates.wait(ctx, next) {
+			return nil
+		}
+		sleep(ctx, askAgain)
+	}
+}
+
+// watchAll has every gate asked: what it missed while nobody ran is not lost.
+func (d *Dispatcher) watchAll(ctx context.Context) error {
+	for after := int64(0); ; {
+		rows, err := d.store.Gates(ctx, after, groupMax)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		d.watched.add(rows...)
+		after = rows[len(rows)-1]
+	}
+}
+
+// askDue asks the gates that are to be asked, and answers when the next is.
+func (d *Dispatcher) askDue(ctx context.Context) (time.Time, error) {
+	for _, n := range d.watched.take() {
+		if err := d.ask(ctx, n); err != nil {
+			d.watched.add(n)
+			return time.Time{}, err
+		}
+	}
+	for {
+		rows, next, err := d.store.GatesDue(ctx, d.now(), groupMax)
+		if err != nil || len(rows) == 0 {
+			return next, err
+		}
+		for _, n := range rows {
+			if err := d.ask(ctx, n); err != nil {
+				return time.Time{}, err
+			}
+		}
+	}
+}
+
+// ask asks the gate of a command: it lets through whose turn it is, moves on
+// as its clocks lapse, and halts.
+func (d *Dispatcher) ask(ctx context.Context, n int64) error {
+	for {
+		_, tally, err := d.store.GateTally(ctx, n)
+		if err != nil && command.CodeOf(err) == command.CodeNotFound {
+			return nil // it is done
+		}
+		if err != nil {
+			return err
+		}
+		p, err := d.pass(ctx, n, tally)
+		if err != nil {
+			return fmt.Errorf("gate of command row %d: %w", n, err)
+		}
+		if p.undo {
+			if err := d.undo(ctx, p.gate); err != nil {
+				return fmt.Errorf("roll back command row %d by itself: %w", n, err)
+			}
+		}
+		if !p.more || ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// passing is the unit of work that lets the next devices through a gate.
+type passing struct {
+	group
+	gate command.Gate
+	more bool // it can go on at once
+	undo bool // the command is to be rolled back
+}
+
+// pass lets the next devices through. tally is how those stand that went
+// before; it may be a moment old.
+func (d *Dispatcher) pass(ctx context.Context, n int64, tally command.Tally) (*passing, error) {
+	var p *passing
+	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
+		p = &passing{group: group{d: d, tx: tx, now: d.now()}}
+		g, err := tx.Gate(n)
+		if err != nil && command.CodeOf(err) == command.CodeNotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return p.run(g, tally)
+	})
+	if err != nil {
+		return nil, d.failed(err)
+	}
+	p.tell()
+	return p, nil
+}
+
+func (p *passing) run(before command.Gate, tally command.Tally) error {
+	g := before
+	if when, kind := g.Deadline(); !when.IsZero() && !p.now.Before(when) {
+		g, _ = g.Step(command.Trigger{Kind: kind}, "", p.now)
+	}
+	if g.Command.Automatic.Passed(tally) && g.Through < g.Command.Devices {
+		if halted, ok := g.Step(command.Trigger{Kind: command.Halt}, "", p.now); ok {
+			g = halted
+		}
+	}
+	g, let, look := g.Next(tally, p.now)
+	if g.State == command.GateClosed {
+		let = g.Command.Devices
+	}
+	some := min(let, groupTargets)
+	if some > 0 {
+		handles, err := p.tx.TakePending(g.Command.N, some)
+		if err != nil {
+			return err
+		}
+		p.took = len(handles) > 0
+		p.more = p.took && let > len(handles)
+		if err := p.begin(g.Command, handles, func(x command.Execution) command.Execution { return p.d.through(g, x, p.now) }); err != nil {
+			return err
+		}
+		if g = g.Let(len(handles), p.now); !p.took {
+			g.Through = g.Command.Devices // nobody is left behind it
+		}
+	}
+	p.undo = !g.Undone && (g.Command.Automatic.Passed(tally) ||
+		g.State == command.GateHalted && g.Command.Rollout != nil && g.Command.Rollout.RollbackOnHalt)
+	if !p.more && !p.undo && g.Through >= g.Command.Devices && (g.Command.Automatic == nil || g.Undone || tally.Ended()) {
+		g.State = command.GateDone
+	}
+	if when, _ := g.Deadline(); look.IsZero() || !when.IsZero() && when.Before(look) {
+		look = when
+	}
+	p.gate = g
+	return saveGate(p.tx, before, &p.gate, g.By, p.now, look)
+}
+
+// through is an execution as the gate lets it through: it may go, or it ended
+// because the gate was closed.
+func (d *Dispatcher) through(g command.Gate, x command.Execution, now time.Time) command.Execution {
+	if x = g.Begin(x, now); x.State.Ended() {
+		return x
+	}
+	return d.allow(x, now)
+}
+
+// saveGate saves what a gate became, and logs what others should know of it.
+func saveGate(tx ledger.Tx, before command.Gate, g *command.Gate, by string, now, look time.Time) error {
+	if err := tx.SaveGate(g, look); err != nil {
+		return err
+	}
+	note := func(kind command.EventType, data map[string]any) error {
+		raw, err := json.Marshal(data)
+		if err != nil {
+			return err
+		}
+		return tx.Log(command.Event{Type: kind, At: now, Actor: by, CommandN: g.Command.N, Data: raw})
+	}
+	if g.State != before.State && g.Command.Gated() && g.State != command.GateDone {
+		data := map[string]any{"state": g.State.String(), "through": g.Through}
+		if g.State == command.GateClosed {
+			data["because"] = g.Ending.String()
+		}
+		if err := note(command.EventGate, data); err != nil {
+			return err
+		}
+	}
+	if g.State == command.GateClosed && before.State == command.GateAwaiting && g.Ending == command.ApproveLapse {
+		if err := note(command.EventLapsed, nil); err != nil {
+			return err
+		}
+	}
+	if g.Wave > before.Wave {
+		return note(command.EventWave, map[string]any{"wave": g.Wave, "through": before.Through})
+	}
+	return nil
+}
+
+// Pause stops a rollout: who is not through yet waits. Those that are go on.
+func (d *Dispatcher) Pause(ctx context.Context, id command.ID, by string) (command.View, error) {
+	return d.moveGate(ctx, id, command.Pause, by)
+}
+
+// Resume lets a rollout go on that somebody paused, or that has halted.
+func (d *Dispatcher) Resume(ctx context.Context, id command.ID, by string) (command.View, error) {
+	return d.moveGate(ctx, id, command.Resume, by)
+}
+
+func (d *Dispatcher) moveGate(ctx context.Context, id command.ID, kind command.Kind, by string) (command.View, error) {
+	view, err := d.store.Command(ctx, id)
+	if err != nil {
+		return command.View{}, err
+	}
+	if err := d.mayAll(ctx, view.Command, by); err != nil {
+		return view, err
+	}
+	err = d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
+		before, err := tx.Gate(view.Command.N)
+		if err != nil && command.CodeOf(err) == command.CodeNotFound {
+			return command.Errorf(command.CodeConflict, "the command has no rollout under way: it is %s", view.State())
+		}
+		if err != nil {
+			return err
+		}
+		now := d.now()
+		g, ok := before.Step(command.Trigger{Kind: kind}, by, now)
+		if !ok {
+			return command.Errorf(command.CodeConflict, "the rollout is %s", before.State)
+		}
+		return saveGate(tx, before, &g, by, now, now)
+	})
+	if err != nil && command.CodeOf(err) != command.CodeConflict {
+		return command.View{}, d.failed(err)
+	}
+	d.gates.ring(d.now())
+	now, lost := d.store.Command(ctx, id)
+	if lost != nil {
+		return view, lost
+	}
+	return now, err
+}
+
+// closeGate closes the gate of a command that somebody cancels, and lets what
+// is behind it end. It answers false if there is none.
+func (d *Dispatcher) closeGate(ctx context.Context, c *command.Command, by string) (bool, error) {
+	if !c.Gated() {
+		return false, nil
+	}
+	closed := false
+	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
+		closed = false
+		before, err := tx.Gate(c.N)
+		if err != nil && command.CodeOf(err) == command.CodeNotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		now := d.now()
+		g, ok := before.Step(command.Trigger{Kind: command.Cancel}, by, now)
+		if !ok {
+			return nil
+		}
+		closed = g.Through < c.Devices
+		return saveGate(tx, before, &g, by, now, now)
+	})
+	if err != nil || !closed {
+		return false, d.failed(err)
+	}
+	return true, d.ask(ctx, c.N)
+}
