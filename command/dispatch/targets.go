@@ -43,8 +43,14 @@ func (d *Dispatcher) resolve(ctx context.Context, in command.Intent) ([]device.D
 			return nil, err
 		}
 	}
+	return merged(all, nil), nil
+}
+
+// merged is each device of two lists once, in the order of names.
+func merged(a, b []device.Device) []device.Device {
+	all := append(a, b...)
 	slices.SortFunc(all, func(a, b device.Device) int { return cmp.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(all, func(a, b device.Device) bool { return a.Handle == b.Handle }), nil
+	return slices.CompactFunc(all, func(a, b device.Device) bool { return a.Name == b.Name })
 }
 
 // selectors are those that targets name and mean.
