@@ -147,14 +147,15 @@ func TestDigestIsOfTheDevicesOrNone(t *testing.T) {
 	if digestOf(one) == "" {
 		t.Error("a command on one device has no digest")
 	}
-	many := command.View{Command: one.Command}
+	many := command.View{Command: pumpCommand(command.Queued).Command}
 	many.Command.Targets.Devices, many.Command.Devices = []string{"a", "b"}, 2
+	many.Command.Resolved = command.DigestTargets(command.Named("a", "b"))
 	if digestOf(many) == "" || digestOf(many) == digestOf(one) {
 		t.Errorf("two devices: %q", digestOf(many))
 	}
-	many.Command.Devices = 1 // one was refused
+	many.Command.Resolved = nil // accepted by a version that kept none
 	if got := digestOf(many); got != "" {
-		t.Errorf("one of two was refused: %q", got)
+		t.Errorf("the list of devices is not at hand: %q", got)
 	}
 }
 

@@ -32,9 +32,12 @@ const (
 	CauseNotCanceled        Cause = "not_canceled"
 	CauseNotEntitled        Cause = "not_entitled"
 	CauseNotObserving       Cause = "not_observing"
+	CauseNothingToUndo      Cause = "nothing_to_undo"
+	CauseOutcomeUnknown     Cause = "outcome_unknown"
 	CauseOutsideWindow      Cause = "outside_window"
 	CauseRestored           Cause = "restored"
 	CauseSilent             Cause = "silent"
+	CauseSuperseded         Cause = "superseded"
 	CauseUnacknowledged     Cause = "unacknowledged"
 	CauseUnreachable        Cause = "unreachable"
 )
@@ -68,11 +71,17 @@ func (e Cause) Valid() bool {
 		return true
 	case CauseNotObserving:
 		return true
+	case CauseNothingToUndo:
+		return true
+	case CauseOutcomeUnknown:
+		return true
 	case CauseOutsideWindow:
 		return true
 	case CauseRestored:
 		return true
 	case CauseSilent:
+		return true
+	case CauseSuperseded:
 		return true
 	case CauseUnacknowledged:
 		return true
@@ -491,7 +500,8 @@ type Canceled struct {
 // Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
 // `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
 // `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
-// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
+// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`. Canceled, of a rollback:
+// `nothing_to_undo`, `outcome_unknown` (and it would change a value, not set one), `superseded` by a newer command.
 type Cause string
 
 // ClockRule Seconds, 1 to 31536000 (a year): what holds unless a command says otherwise. Or an object of that and how far a
@@ -829,7 +839,8 @@ type Execution struct {
 	// Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
 	// `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
 	// `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
-	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
+	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`. Canceled, of a rollback:
+	// `nothing_to_undo`, `outcome_unknown` (and it would change a value, not set one), `superseded` by a newer command.
 	Cause *Cause `json:"cause,omitempty"`
 
 	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
@@ -918,7 +929,8 @@ type ExecutionWithReports struct {
 	// Cause Why the server ended it. Expired: `never_registered`, `not_observing`, `unreachable`, `asleep`,
 	// `behind_other_command`, `outside_window`, `held`, `approval_lapsed`, `approval_unused`. Timed out: `no_report`,
 	// `silent`, `unreachable`, `unacknowledged`, `not_canceled`. Either timed out or, if it never left, canceled:
-	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`.
+	// `device_removed`, `not_entitled`, `restored`, `device_reset`, `integrity_failed`. Canceled, of a rollback:
+	// `nothing_to_undo`, `outcome_unknown` (and it would change a value, not set one), `superseded` by a newer command.
 	Cause *Cause `json:"cause,omitempty"`
 
 	// Effect What is known of the effect on the world. `none`: it provably did not happen. `partial`: in part. `applied`: it
