@@ -1,0 +1,210 @@
+package dtls
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"behest/coap/endpoint"
+)
+
+// read is the reader: it waits for nothing but the network.
+func (c *Conn) read() error {
+	batch := make([]endpoint.Datagram, readBatch)
+	buffers := make([]byte, readBatch*datagramBytesMax)
+	for errs := 0; ; {
+		for i := range batch {
+			batch[i] = endpoint.Datagram{Data: buffers[i*datagramBytesMax:][:datagramBytesMax:datagramBytesMax]}
+		}
+		n, err := c.inner.ReadBatch(batch)
+		for i := range batch[:n] {
+			c.receive(&batch[i])
+		}
+		if errs++; err == nil {
+			errs = 0
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if errs == readErrorsMax {
+			return fmt.Errorf("dtls: read: %w", err)
+		}
+	}
+}
+
+// receive gives a datagram to whom it is for: by its connection id, else by the
+// address that it came from.
+func (c *Conn) receive(d *endpoint.Datagram) {
+	if d.Truncated {
+		c.stats.Truncated.Add(1)
+		return
+	}
+	from := endpoint.Peer{Remote: d.Peer.Remote, Local: d.Peer.Local}
+	r, _, ok := nextRecord(d.Data)
+	switch {
+	case !ok:
+		c.stats.Garbage.Add(1)
+	case r.typ == typeCID:
+		c.byConnectionID(cid(r.cid), from, d.Data)
+	case r.epoch == 0 && r.typ == typeHandshake && len(r.body) > 0 && r.body[0] == typeClientHello:
+		h, ok := parseHello(r.body)
+		if !ok {
+			c.stats.Garbage.Add(1)
+			return
+		}
+		c.greet(from, &h, d.Data)
+	default:
+		c.byPeer(from, d.Data)
+	}
+}
+
+func (c *Conn) byConnectionID(id cid, from endpoint.Peer, data []byte) {
+	c.mu.Lock()
+	s := c.byCID[id]
+	c.mu.Unlock()
+	switch {
+	case s != nil && s.established.Load():
+		c.feed(s, from, data)
+	case s != nil && s.from == from:
+		s.put(from, append([]byte(nil), data...))
+	default:
+		c.stats.Garbage.Add(1)
+	}
+}
+
+// byPeer serves an address: the handshake that is under way there, and the
+// session that may be its last one.
+func (c *Conn) byPeer(from endpoint.Peer, data []byte) {
+	c.mu.Lock()
+	coming, going := c.handshaking[from], c.byAddress[from]
+	c.mu.Unlock()
+	if coming != nil {
+		coming.put(from, append([]byte(nil), data...))
+	}
+	switch {
+	case going != nil:
+		c.feed(going, from, data)
+	case coming == nil:
+		c.stats.Garbage.Add(1)
+	}
+}
+
+// feed gives a session what can be its own of a datagram.
+func (c *Conn) feed(s *session, from endpoint.Peer, data []byte) {
+	kept := sealed(data, s.id)
+	if kept == nil {
+		c.stats.Garbage.Add(1)
+		return
+	}
+	s.put(from, kept)
+}
+
+// greet takes a ClientHello: of a new handshake, or of one that is known.
+func (c *Conn) greet(from endpoint.Peer, h *hello, data []byte) {
+	key := knock{from: from, random: h.random}
+	c.mu.Lock()
+	s := c.handshaking[from]
+	if s == nil || s.random != h.random {
+		s = c.knocking[key]
+	}
+	// A cookie that came back shows that the address is its own.
+	if s != nil && len(h.cookie) > 0 && string(s.cookie) == string(h.cookie) && c.knocking[key] == s && !c.admitLocked(s, key) {
+		c.mu.Unlock()
+		c.stats.Shed.Add(1)
+		return
+	}
+	c.mu.Unlock()
+	if s == nil {
+		if s = c.open(from, h, key); s == nil {
+			return
+		}
+	}
+	s.put(from, append([]byte(nil), data...))
+}
+
+// open begins a handshake, unless there are too many.
+func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *session {
+	if h.sequence != 0 || len(h.cookie) > 0 {
+		c.stats.Garbage.Add(1) // the rest of a handshake that is no more
+		return nil
+	}
+	c.mu.Lock()
+	crowded := len(c.knocking) >= c.o.HalfOpenMax/2
+	c.mu.Unlock()
+	if crowded && !c.knocks.again(from) {
+		c.stats.Shed.Add(1)
+		return nil
+	}
+	s := newSession(c, from, h.random)
+	if err := s.prepare(); err != nil {
+		c.log.Error("dtls handshake", "err", err)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping {
+		return nil
+	}
+	if len(c.knocking) >= c.o.HalfOpenMax {
+		for other, pushed := range c.knocking { // any
+			delete(c.knocking, other)
+			pushed.shut()
+			c.stats.Pushed.Add(1)
+			break
+		}
+	}
+	c.knocking[key] = s
+	s.begin()
+	return s
+}
+
+// admitLocked lets a handshake go on after its cookie, if there is a place.
+func (c *Conn) admitLocked(s *session, key knock) bool {
+	host := s.from.Remote.Addr()
+	old := c.handshaking[s.from] // the device rebooted in the middle of one
+	if old == nil && (len(c.handshaking) >= c.o.HandshakesMax && !c.pushLocked() || c.perHost[host] >= c.o.HandshakesPerAddress) {
+		return false
+	}
+	if old != nil {
+		c.unlistLocked(old)
+		old.shut()
+	}
+	delete(c.knocking, key)
+	s.admitted = true
+	c.handshaking[s.from] = s
+	c.perHost[host]++
+	s.timer.Reset(c.o.HandshakeTimeout)
+	return true
+}
+
+// pushLocked makes room among handshakes: of the oldest, if it has had a
+// quarter of its time, so that who dawdles keeps nobody out.
+func (c *Conn) pushLocked() bool {
+	var oldest *session
+	for _, s := range c.handshaking {
+		if oldest == nil || s.since < oldest.since {
+			oldest = s
+		}
+	}
+	if oldest == nil || c.now()-oldest.since < c.o.HandshakeTimeout/4 {
+		return false
+	}
+	c.unlistLocked(oldest)
+	oldest.shut()
+	c.stats.Pushed.Add(1)
+	return true
+}
+
+// unlistLocked takes a handshake off the tables.
+func (c *Conn) unlistLocked(s *session) {
+	delete(c.knocking, knock{from: s.from, random: s.random})
+	if c.handshaking[s.from] != s {
+		return
+	}
+	delete(c.handshaking, s.from)
+	host := s.from.Remote.Addr()
+	if c.perHost[host]--; c.perHost[host] == 0 {
+		delete(c.perHost, host)
+	}
+}

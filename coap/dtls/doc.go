@@ -1,0 +1,77 @@
+// Package dtls is DTLS 1.2 under the CoAP endpoint (RFC 6347, RFC 7925): our own
+// demultiplexer in front of pion's connections. To the endpoint it is a packet
+// connection like coap/udp, whose peers are sessions instead of addresses.
+//
+// # What the endpoint sees
+//
+// Each message comes from a Peer with a Session that is not 0. This Peer stays
+// the same as long as the session does, wherever the device moves to: its Remote
+// is where the handshake came from, and names nothing. Session tells who the
+// device is (Credential.Identity, which is the device's id), where it is now,
+// and whether it is known to receive there. Options.Ended tells when a session
+// is over; a message for one that is over is dropped, and nothing ever leaves
+// unprotected. Session numbers do not outlive the process. Nothing of this is
+// pion's, so that a session can later be exported and pion's objects go.
+//
+// # Who gets in
+//
+// A device with a pre-shared key (CCM_8, CCM, GCM; ECDHE with ChaCha20) or a
+// client certificate on P-256 from an authority of Credentials.Roots, whose
+// subject CN is the device id (ECDHE-ECDSA with CCM_8 or GCM). Authenticated
+// encryption alone: CBC does not go with connection ids.
+//
+// Several keys may be good at a time while one is rotated. A handshake tries one
+// of them: the key is needed before the device has shown which it has. A device
+// that has another is told at once (decrypt_error), and met with the next key
+// when it comes again from the same host; the one that worked is remembered. So
+// a device with the older of two keys needs two handshakes once, not for ever.
+//
+// A stranger goes through the same handshake with a key that nobody has, and
+// gets the same alert as a device with a wrong key [RFC 4279 2]. How long
+// Credentials.PSKs takes is for its owner to keep even.
+//
+// # What strangers can cost
+//
+// A datagram that does not begin with a well-formed record is dropped; only a
+// whole, well-formed ClientHello opens a handshake. Until its cookie comes back
+// it costs pion's objects (see docs/decisions/0010) but no key exchange, and
+// sends fewer bytes than came. There are at most HalfOpenMax of these, for
+// HalfOpenTimeout; a newcomer pushes any of them out; when half the places are
+// taken, only who knocks twice is let in. After its cookie a handshake has a
+// place of HandshakesMax, of which an address has HandshakesPerAddress, for
+// HandshakeTimeout; nobody before the cookie pushes one of these out, and one
+// that is refused a place finds one when it repeats itself.
+//
+// What is not protected never reaches a session that is. Records that do not
+// open, replays (a window of 64) and alerts in clear change nothing.
+//
+// # Moving and rebooting
+//
+// A session with a connection id (RFC 9146, eight random bytes) is found by it
+// from any address. The newest record's address is where answers go, but an
+// address that has not proven that it receives gets at most three bytes for each
+// that came from it. It is sent an empty CoAP confirmable with a random message
+// id, and proves itself by the RST (RFC 7252 4.3): pion 3 has no return
+// routability check (RFC 9853). The endpoint sees neither. A device that never
+// answers pings is served within the bound.
+//
+// A device that rebooted on the same address and port handshakes anew beside its
+// old session, which ends, without a word, when the new one is Finished and not
+// before (RFC 6347 4.2.8). A device may have SessionsPerDevice; beyond that the
+// quietest ends.
+//
+// # What it does not promise
+//
+// Sessions do not survive a restart: Close tells the devices, which handshake
+// anew. No DTLS 1.3, no raw public keys, no session resumption, no hello in
+// fragments. The cookie is kept by pion and is not stateless. A panic in one of
+// pion's goroutines ends the process; what is fed to it before the cookie is
+// checked here first. A device that holds good keys and lies about where it is
+// can be sent what its own session is sent.
+//
+// # How it fails
+//
+// A slow session or a slow endpoint loses datagrams (Stats.Overflowed), as the
+// network would. Run returns the network's error when a hundred reads in a row
+// fail.
+package dtls
