@@ -48,6 +48,13 @@ const (
 	EventUserRemoved  EventType = "user.removed"
 	EventTokenMade    EventType = "token.created"
 	EventTokenRevoked EventType = "token.revoked"
+	EventClockHeld    EventType = "server.clock_held" // nothing leaves and nothing lapses
+	EventClockTrusted EventType = "server.clock_trusted"
+	EventHookDeclared EventType = "webhook.declared" // or changed
+	EventHookRemoved  EventType = "webhook.removed"
+	EventHookRotated  EventType = "webhook.rotated"  // it has a new secret
+	EventHookDisabled EventType = "webhook.disabled" // by itself: its receiver is gone
+	EventHookReset    EventType = "webhook.reset"    // events that it was to have are not in the log any more
 	EventRegistered   EventType = "device.registered"
 	EventDeregistered EventType = "device.deregistered"
 	EventObserving    EventType = "device.observing"
