@@ -17,7 +17,7 @@ func (d *Dispatcher) runClocks(ctx context.Context) error {
 		next, err := d.lapseDue(ctx)
 		if err != nil && ctx.Err() == nil {
 			d.log.Warn("lapsing clocks", "err", err)
-			next = time.Now().Add(pause)
+			next = d.now().Add(pause)
 		}
 		if !d.lapse.wait(ctx, next) {
 			return nil
@@ -28,7 +28,7 @@ func (d *Dispatcher) runClocks(ctx context.Context) error {
 // lapseDue lapses what is due, and answers when it has to be called again.
 func (d *Dispatcher) lapseDue(ctx context.Context) (time.Time, error) {
 	for {
-		due, next, err := d.store.Due(ctx, time.Now(), groupMax)
+		due, next, err := d.store.Due(ctx, d.now(), groupMax)
 		if err != nil || len(due) == 0 {
 			return next, err
 		}
@@ -116,7 +116,7 @@ func (d *Dispatcher) runQuiet(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := d.askQuiet(ctx, time.Now().Add(-quietAfter)); err != nil && ctx.Err() == nil {
+		if err := d.askQuiet(ctx, d.now().Add(-quietAfter)); err != nil && ctx.Err() == nil {
 			d.log.Warn("asking quiet devices", "err", err)
 		}
 	}

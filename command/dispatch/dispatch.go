@@ -16,6 +16,8 @@ import (
 
 // Options of a Dispatcher. The zero value is the default.
 type Options struct {
+	// Clock is what everything goes by; nil: the system's, which is trusted.
+	Clock *Clock
 	// Dev allows command types and devices that nobody declared.
 	Dev bool
 	// Clocks for commands whose type does not say; zero: command.DefaultClocks.
@@ -36,6 +38,7 @@ type Options struct {
 type Dispatcher struct {
 	store     Store
 	presenter Presenter
+	clock     *Clock
 	dev       bool
 	clocks    command.Clocks
 	schemas   Schemas
@@ -45,6 +48,7 @@ type Dispatcher struct {
 	log       *slog.Logger
 
 	generation atomic.Uint64 // of presentations; drawn inside commits
+	stirred    atomic.Bool   // something was told that a commit did
 	waits      waits
 	types      types
 	windows    windows
@@ -75,17 +79,20 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Clock == nil {
+		o.Clock = NewClock(ClockOptions{})
+	}
 	return &Dispatcher{
-		store: store, presenter: presenter,
+		store: store, presenter: presenter, clock: o.Clock,
 		dev: o.Dev, clocks: o.Clocks, schemas: o.Schemas, log: o.Logger,
 		people: o.People, members: o.Members, solo: o.Solo,
 		waits:    newWaits(),
 		types:    newTypes(),
 		windows:  newWindows(),
 		watched:  newWatched(),
-		gates:    newAlarm(),
+		gates:    newAlarm(o.Clock.Now),
 		arrivals: make(chan arrival, arrivalsMax),
-		lapse:    newAlarm(),
+		lapse:    newAlarm(o.Clock.Now),
 		again:    make(chan struct{}, 1),
 		pending:  make(chan struct{}, 1),
 		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),
@@ -95,14 +102,16 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 // Run runs the loops until ctx ends.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	w := newWatch(d)
+	g.Go(func() error { return w.run(ctx) })
 	d.presentAnew()
 	d.writeOut()
 	g.Go(func() error { return d.runArrivals(ctx) })
 	g.Go(func() error { return d.runFleets(ctx) })
-	g.Go(func() error { return d.runGates(ctx) })
-	g.Go(func() error { return d.runWindows(ctx) })
-	g.Go(func() error { return d.runClocks(ctx) })
-	g.Go(func() error { return d.runQuiet(ctx) })
+	g.Go(d.trusted(ctx, d.runGates))
+	g.Go(d.trusted(ctx, d.runWindows))
+	g.Go(d.trusted(ctx, d.runClocks))
+	g.Go(d.trusted(ctx, d.runQuiet))
 	g.Go(func() error { return d.runPresent(ctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("dispatch: %w", err)

@@ -16,6 +16,9 @@ type Store interface {
 	Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error
 	// Due lists executions whose clocks have lapsed at now, and when the next will.
 	Due(ctx context.Context, now time.Time, limit int) ([]ledger.Due, time.Time, error)
+	// RaiseMark keeps a time that the server has reached, unless a later one is
+	// kept already.
+	RaiseMark(ctx context.Context, at time.Time) error
 	// Busy lists the devices after that handle that have open executions.
 	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
 	// Type is the youngest version of a command type, TypeVersion any.

@@ -71,19 +71,20 @@ func (d *Dispatcher) visit(ctx context.Context, lane ledger.Lane, find finder, f
 
 // now is the present as the store keeps it: to the millisecond, so that what
 // is read back equals what was written.
-func (d *Dispatcher) now() time.Time { return time.Now().Truncate(time.Millisecond) }
+func (d *Dispatcher) now() time.Time { return d.clock.Now() }
 
 // failed sees to it that a commit of unknown outcome is followed up.
 func (d *Dispatcher) failed(err error) error {
 	if command.CodeOf(err) == command.CodeOutcomeUnknown {
 		d.presentAnew()
-		d.lapse.ring(time.Now())
+		d.lapse.ring(d.now())
 	}
 	return err
 }
 
 // tell tells what v committed.
 func (d *Dispatcher) tell(v *visit) {
+	d.stirred.Store(true)
 	if !v.answers {
 		d.presenter.Present(v.dev, v.shown)
 	}
@@ -110,7 +111,7 @@ func (v *visit) turn() error {
 		return err
 	}
 	waiting := false
-	for again := true; again; { // what is withdrawn makes way for the next
+	for again := !v.d.clock.Held(); again; { // what is withdrawn makes way for the next
 		var err error
 		if again, waiting, err = v.release(); err != nil {
 			return err
@@ -165,14 +166,14 @@ func (v *visit) release() (again, waiting bool, err error) {
 	return again, waiting, nil
 }
 
-// eligible is what is open, less what is queued outside its window: it does
-// not keep others waiting.
+// eligible is what is open, less what is queued outside its window or too
+// early: it does not keep others waiting.
 func (v *visit) eligible() []command.Execution {
 	outside := func(x command.Execution) bool {
 		if x.State != command.Queued {
 			return false
 		}
-		at := v.d.windows.opens(x.Command.Window(), v.now)
+		at := v.d.opens(x, v.now)
 		if !at.IsZero() {
 			v.d.windows.wait(v.dev.Handle, at)
 		}
@@ -217,8 +218,12 @@ func (v *visit) unfit(x command.Execution) (command.Cause, error) {
 }
 
 // shows is what is open, less what goes once and went already: an answer would
-// be another exchange with it.
+// be another exchange with it. While the clock is held nobody can say how many
+// seconds are left of anything, and a device sees nothing to do.
 func (v *visit) shows() []command.Execution {
+	if v.d.clock.Held() {
+		return nil
+	}
 	if !v.answers {
 		return v.open
 	}

@@ -76,12 +76,15 @@ func (w *waits) tell(ids []command.ID) {
 
 // alarm is a clock that can be set earlier while somebody waits for it.
 type alarm struct {
+	now  func() time.Time
 	mu   sync.Mutex
 	when time.Time     // zero: nothing is set
 	set  chan struct{} // one token: when became earlier
 }
 
-func newAlarm() alarm { return alarm{set: make(chan struct{}, 1)} }
+func newAlarm(now func() time.Time) alarm {
+	return alarm{now: now, set: make(chan struct{}, 1)}
+}
 
 // ring sets the alarm to when, if that is earlier than what it is set to.
 func (a *alarm) ring(when time.Time) {
@@ -113,7 +116,7 @@ func (a *alarm) wait(ctx context.Context, next time.Time) bool {
 		a.mu.Unlock()
 		var due <-chan time.Time
 		if !when.IsZero() {
-			due = time.After(time.Until(when))
+			due = time.After(when.Sub(a.now()))
 		}
 		select {
 		case <-ctx.Done():
