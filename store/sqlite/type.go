@@ -22,9 +22,11 @@ const (
 	typeSignificance
 	typeParams
 	typeResult
-	typeSlot   // how many pointers, and each
-	typeClocks // the first of three for each of eight: default, min, max
-	typeEnd    = typeClocks + 3*8
+	typeSlot     // how many pointers, and each
+	typeClocks   // the first of three for each of eight: default, min, max
+	typeApproval = typeClocks + 3*8
+	typeRollback = typeApproval + 1
+	typeEnd      = typeRollback + 1
 )
 
 // boundsOf lists what a type says about clocks, in the order of the column.
@@ -58,6 +60,8 @@ func appendRules(b []byte, t *command.Type) []byte {
 			p.int(typeClocks+3*i+j, d.Milliseconds())
 		}
 	}
+	p.text(typeApproval, approvalText(t.Approval))
+	p.text(typeRollback, rollbackText(t.Rollback))
 	return p.appendTo(b)
 }
 
@@ -79,7 +83,18 @@ func unpackRules(b []byte, t *command.Type) error {
 			*d = u.duration(typeClocks + 3*i + j)
 		}
 	}
-	return u.end()
+	approval, rollback := u.text(typeApproval), u.text(typeRollback)
+	if err := u.end(); err != nil {
+		return err
+	}
+	var err error
+	if t.Approval, err = readApproval(approval); err != nil {
+		return fmt.Errorf("its approval: %w", err)
+	}
+	if t.Rollback, err = readRollback(rollback); err != nil {
+		return fmt.Errorf("its way back: %w", err)
+	}
+	return nil
 }
 
 const typeSelect = `SELECT t.name, t.version, t.live, t.wire_code, w.name, t.created_at, t.rules FROM type t LEFT JOIN who w ON w.n = t.who `

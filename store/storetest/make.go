@@ -141,8 +141,10 @@ func (f *filler) fill(v reflect.Value, name string) {
 			f.fill(v.Index(i), name)
 		}
 	case reflect.Map:
+		value := reflect.New(v.Type().Elem()).Elem()
+		f.fill(value, "value")
 		v.Set(reflect.MakeMap(v.Type()))
-		v.SetMapIndex(reflect.ValueOf(fmt.Sprint("key ", f.n)), reflect.ValueOf(fmt.Sprint("value ", f.n)))
+		v.SetMapIndex(reflect.ValueOf(fmt.Sprint("key ", f.n)), value)
 	case reflect.String:
 		v.SetString(fmt.Sprint(name, " ", f.n))
 	case reflect.Bool:
@@ -168,9 +170,12 @@ func (f *filler) number(v reflect.Value) {
 	case command.Redelivery:
 		v.SetUint(uint64(command.Once))
 	default:
-		if v.CanUint() {
+		switch {
+		case v.CanUint():
 			v.SetUint(uint64(f.n))
-		} else {
+		case v.CanFloat():
+			v.SetFloat(float64(f.n) + 0.1)
+		default:
 			v.SetInt(int64(f.n))
 		}
 	}
