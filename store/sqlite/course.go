@@ -10,21 +10,23 @@ import (
 // The column `course` is how an execution went, as far as no query asks:
 //
 //	cause, attempts           numbers
-//	approved, queued, sent, delivered, started, reported, cancel acked, ended
-//	                          milliseconds after the time before it, the
+//	approved, queued, sent, delivered, started, reported, cancel acked, ended,
+//	due                       milliseconds after the time before it, the
 //	                          first after the command's creation
+//	params                    bytes
 const (
 	courseLate = iota
 	courseCause
 	courseAttempts
-	courseTimes // the first of eight
-	courseEnd   = courseTimes + 8
+	courseTimes  // the first of nine
+	courseParams = courseTimes + 9
+	courseEnd    = courseParams + 1
 )
 
 // timesOf lists the times of x in the order of the column.
-func timesOf(x *command.Execution) [8]*time.Time {
-	return [8]*time.Time{&x.ApprovedAt, &x.QueuedAt, &x.SentAt, &x.DeliveredAt,
-		&x.StartedAt, &x.ReportedAt, &x.CancelAckedAt, &x.EndedAt}
+func timesOf(x *command.Execution) [9]*time.Time {
+	return [9]*time.Time{&x.ApprovedAt, &x.QueuedAt, &x.SentAt, &x.DeliveredAt,
+		&x.StartedAt, &x.ReportedAt, &x.CancelAckedAt, &x.EndedAt, &x.DueAt}
 }
 
 // appendCourse packs x, whose command is there.
@@ -41,6 +43,7 @@ func appendCourse(b []byte, x *command.Execution) []byte {
 			last = t.UnixMilli()
 		}
 	}
+	p.bytes(courseParams, x.Params)
 	return p.appendTo(b)
 }
 
@@ -57,6 +60,7 @@ func unpackCourse(b []byte, x *command.Execution) error {
 			*t = fromMillis(last)
 		}
 	}
+	x.Params = u.bytes(courseParams)
 	return u.end()
 }
 

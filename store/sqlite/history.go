@@ -16,14 +16,11 @@ func (s *Store) Commands(ctx context.Context, f command.Filter) (views []command
 	q := newHistory(f)
 	err = s.snapshot(ctx, func(c *conn) error {
 		for len(views) <= limit {
-			got, err := c.views(ctx, q, limit+1)
+			got, err := c.viewsOf(ctx, q.text, append(q.args[:len(q.args):len(q.args)], int64(limit)+1)...)
 			if err != nil {
 				return err
 			}
 			for _, v := range got {
-				if err := c.count(ctx, &v); err != nil {
-					return err
-				}
 				if matches(v, f) {
 					views = append(views, v)
 				}
@@ -90,11 +87,17 @@ func matches(v command.View, f command.Filter) bool {
 	return (f.State == "" || v.State() == f.State) && (f.Outcome == command.Open || v.Tally.Outcome() == f.Outcome)
 }
 
-func (c *conn) views(ctx context.Context, q history, limit int) (views []command.View, err error) {
-	err = c.each(ctx, viewSelect+q.text, func(r row) error {
+// viewsOf are the commands that viewSelect and the rest of the query find.
+func (c *conn) viewsOf(ctx context.Context, rest string, args ...driver.Value) (views []command.View, err error) {
+	err = c.each(ctx, viewSelect+rest, func(r row) error {
 		v, err := readView(r)
 		views = append(views, v)
 		return err
-	}, append(q.args[:len(q.args):len(q.args)], int64(limit))...)
+	}, args...)
+	for i := range views {
+		if err == nil {
+			err = c.count(ctx, &views[i])
+		}
+	}
 	return views, err
 }

@@ -81,6 +81,7 @@ const (
 	intentDevices
 	intentNotBefore // milliseconds after creation, either way
 	intentParams
+	intentSlot
 	intentEnd
 )
 
@@ -94,6 +95,7 @@ func appendIntent(b []byte, c *command.Command, one bool) []byte {
 		p.body = binary.AppendVarint(p.body, c.NotBefore.UnixMilli()-c.CreatedAt.UnixMilli())
 	}
 	p.bytes(intentParams, c.Params)
+	p.int(intentSlot, c.Slot)
 	return p.appendTo(b)
 }
 
@@ -109,34 +111,8 @@ func unpackIntent(b []byte, c *command.Command) (one bool, err error) {
 		c.NotBefore = fromMillis(c.CreatedAt.UnixMilli() + u.nextInt())
 	}
 	c.Params = u.bytes(intentParams)
+	c.Slot = u.int(intentSlot)
 	return one, u.end()
-}
-
-// extra is the column of that name: what few commands have.
-type extra struct {
-	Labels map[string]string `json:"labels,omitempty"`
-	Reason string            `json:"reason,omitempty"`
-}
-
-// extraOf is the column's text, or nothing.
-func extraOf(c *command.Command) (string, error) {
-	if len(c.Labels) == 0 && c.Reason == "" {
-		return "", nil
-	}
-	text, err := json.Marshal(extra{Labels: c.Labels, Reason: c.Reason})
-	return string(text), err
-}
-
-func readExtra(text string, c *command.Command) error {
-	if text == "" {
-		return nil
-	}
-	var e extra
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		return fmt.Errorf("column extra: %w", err)
-	}
-	c.Labels, c.Reason = e.Labels, e.Reason
-	return nil
 }
 
 // readAsked reads the targets of a command on many devices.

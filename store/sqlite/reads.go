@@ -152,15 +152,24 @@ func (s *Store) Command(ctx context.Context, id command.ID) (v command.View, err
 	return v, err
 }
 
-// count fills in the tally of v.
+// count fills in what v has beside its command and the one execution. What
+// few commands can have is only looked up for those.
 func (c *conn) count(ctx context.Context, v *command.View) (err error) {
+	n := v.Command.N
 	if v.Only != nil {
 		v.Tally = command.Tally{}
 		v.Tally.Add(*v.Only)
-		return nil
+	} else if v.Tally, err = c.tally(ctx, n); err == nil {
+		v.Refused, err = c.refused(ctx, n)
 	}
-	if v.Tally, err = c.tally(ctx, v.Command.N); err == nil {
-		v.Refused, err = c.refused(ctx, v.Command.N)
+	if err == nil && v.Command.Gated() {
+		v.Gate, err = c.gate(ctx, v.Command)
+	}
+	if err == nil && v.Command.Approval != nil {
+		v.Decisions, err = c.decisions(ctx, n)
+	}
+	if err == nil && v.Command.Slot != 0 {
+		v.RolledBackBy, err = c.rolledBackBy(ctx, n)
 	}
 	return err
 }

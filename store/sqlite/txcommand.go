@@ -35,6 +35,9 @@ func (t *tx) AddCommand(c *command.Command, xs []command.Execution) error {
 	if err := t.addAsked(c, xs); err != nil {
 		return fmt.Errorf("add command %s: %w", c.ID, err)
 	}
+	if err := t.link(c); err != nil {
+		return fmt.Errorf("add command %s: %w", c.ID, err)
+	}
 	if one {
 		return nil
 	}
@@ -83,6 +86,7 @@ func (t *tx) addRow(x *command.Execution, head driver.Value, intent []driver.Val
 	_, n, err := t.write(addRow, append(values, intent...)...)
 	if err == nil && x != nil {
 		x.N, x.Version = n, 1
+		err = t.addSlot(x)
 	}
 	return n, err
 }

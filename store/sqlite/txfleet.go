@@ -9,15 +9,21 @@ import (
 	"behest/command/ledger"
 )
 
-// CommandN leaves the targets out: they are many, and written out already.
-func (t *tx) CommandN(n int64) (c *command.Command, err error) {
-	err = t.w.conn.each(context.Background(), commandSelect+`WHERE h.n = +? AND h.id IS NOT NULL`, func(r row) (err error) {
-		c, err = readCommand(r, 0, "")
+// commandN is the command in row n, without its targets: they are many, and
+// written out already.
+func (c *conn) commandN(ctx context.Context, n int64) (found *command.Command, err error) {
+	err = c.each(ctx, commandSelect+`WHERE h.n = +? AND h.id IS NOT NULL`, func(r row) (err error) {
+		found, err = readCommand(r, 0, "")
 		return err
 	}, n)
-	if err == nil && c == nil {
-		return nil, command.Errorf(command.CodeNotFound, "no command in row %d", n)
+	if err == nil && found == nil {
+		err = command.Errorf(command.CodeNotFound, "no command in row %d", n)
 	}
+	return found, err
+}
+
+func (t *tx) CommandN(n int64) (*command.Command, error) {
+	c, err := t.w.conn.commandN(context.Background(), n)
 	return c, t.failed(err)
 }
 
@@ -70,10 +76,12 @@ func (t *tx) AddRefused(commandN, device int64, code command.Code) error {
 	return nil
 }
 
-// Pending lists the rows of commands that are not written out whole.
+// Pending lists the rows of commands that are not written out whole, and that
+// no gate holds back.
 func (s *Store) Pending(ctx context.Context, limit int) (rows []int64, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		return c.each(ctx, `SELECT DISTINCT command FROM pending ORDER BY command LIMIT +?`, func(r row) error {
+		return c.each(ctx, `SELECT DISTINCT command FROM pending
+			WHERE NOT EXISTS (SELECT 1 FROM gate WHERE gate.command = pending.command) ORDER BY command LIMIT +?`, func(r row) error {
 			rows = append(rows, r.int(0))
 			return nil
 		}, int64(limit))

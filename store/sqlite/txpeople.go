@@ -1,6 +1,12 @@
 package sqlite
 
-import "behest/access"
+import (
+	"errors"
+
+	"behest/access"
+)
+
+var errNotYet = errors.New("not yet")
 
 func (t *tx) User(id string) (access.User, error)              { return access.User{}, errNotYet }
 func (t *tx) PutUser(u *access.User) error                     { return errNotYet }

@@ -66,11 +66,13 @@ func testEveryField(t *testing.T, e Engine) {
 	ctx := context.Background()
 	r := start(t, e)
 	withDevices(r, "p", "q")
+	undone := aCommand(9, "p")
+	r.do(func(tx ledger.Tx) error { _, err := issue(tx, undone); return err })
 	for i, devices := range [][]string{{"p"}, {"p", "q"}} { // in this order: a device's numbers grow
 		n := i + 1
 		var c command.Command
 		fill(&c)
-		c.ID, c.Devices = idOf(n), len(devices)
+		c.ID, c.Devices, c.RollbackOf = idOf(n), len(devices), undone.ID
 		xs := make([]command.Execution, len(devices))
 		r.do(func(tx ledger.Tx) error {
 			for i, name := range devices {

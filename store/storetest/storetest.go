@@ -19,6 +19,16 @@ type Store interface {
 	Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error
 	Due(ctx context.Context, now time.Time, limit int) ([]ledger.Due, time.Time, error)
 	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
+	Pending(ctx context.Context, limit int) ([]int64, error)
+	GatesDue(ctx context.Context, now time.Time, limit int) ([]int64, time.Time, error)
+	Gates(ctx context.Context, after int64, limit int) ([]int64, error)
+	GateTally(ctx context.Context, commandN int64) (command.Gate, command.Tally, error)
+	Held(ctx context.Context, commandN int64, visit func(device.Device) error) error
+	Pick(ctx context.Context, visit func(device.Device) error) error
+	Groups(ctx context.Context) ([]device.Group, error)
+	GroupPage(ctx context.Context, after string, limit int) ([]device.Group, bool, error)
+	GroupNamed(ctx context.Context, name string) (device.Group, error)
+	Awaiting(ctx context.Context, after int64, limit int) ([]command.View, bool, error)
 
 	Command(ctx context.Context, id command.ID) (command.View, error)
 	Commands(ctx context.Context, f command.Filter) ([]command.View, bool, error)
@@ -50,6 +60,12 @@ func Exercise(t *testing.T, e Engine) {
 		{"Saves", testSaves},
 		{"Types", testTypes},
 		{"Fleets", testFleets},
+		{"Gates", testGates},
+		{"Decisions", testDecisions},
+		{"Rollbacks", testRollbacks},
+		{"Slots", testSlots},
+		{"Groups", testGroups},
+		{"Picks", testPicks},
 		{"Answers", testAnswers},
 		{"Members", testMembers},
 		{"Shutdown", testShutdown},

@@ -1,0 +1,336 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+	"behest/device"
+)
+
+// asked is the n-th command of a test, which needs an approval.
+func asked(n int, names ...string) *command.Command {
+	c := aCommand(n, names...)
+	c.Approval = &command.Demand{Approvers: 2, Role: command.ApproverRole}
+	return c
+}
+
+// await adds c, on one device, where it waits for its approval.
+func await(tx ledger.Tx, c *command.Command) (command.Execution, error) {
+	d, err := tx.DeviceNamed(c.Targets.Devices[0])
+	if err != nil {
+		return command.Execution{}, err
+	}
+	xs := []command.Execution{{Device: d.Handle, Name: d.Name, State: command.AwaitingApproval}}
+	err = tx.AddCommand(c, xs)
+	return xs[0], err
+}
+
+func testDecisions(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	withDevices(r, "a", "b")
+	c := asked(1, "a")
+	said := []command.Decision{
+		{User: "zoe", Approve: true, At: at(2), Digest: [32]byte{1}},
+		{User: "bob", Comment: "not <today>", At: at(2), Digest: [32]byte{2}},
+	}
+	r.do(func(tx ledger.Tx) error {
+		if _, err := await(tx, c); err != nil {
+			return err
+		}
+		if got, err := tx.Decisions(c.N); got != nil || err != nil {
+			t.Errorf("before the first: %v, %v", got, err)
+		}
+		for _, d := range said {
+			if err := tx.AddDecision(c.N, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { return tx.AddDecision(c.N, said[0]) })
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error {
+		return tx.AddDecision(c.N, command.Decision{User: "zoe", At: at(3)})
+	})
+	r.refused(command.CodeInternal, func(tx ledger.Tx) error { return tx.AddDecision(99, said[0]) })
+	r.restart()
+	r.do(func(tx ledger.Tx) error {
+		got, err := tx.Decisions(c.N)
+		diff(t, got, said)
+		return err
+	})
+	diff(t, must(r.Command(ctx, c.ID))(t).Decisions, said)
+	list, _, err := r.Commands(ctx, command.Filter{})
+	if err != nil || len(list) != 1 {
+		t.Fatal(len(list), err)
+	}
+	diff(t, list[0].Decisions, said)
+	awaiting(t, r)
+}
+
+// awaiting looks for what waits for approvals, which some do for others.
+func awaiting(t *testing.T, r *rig) {
+	ctx := context.Background()
+	ids := func(after int64, limit int) (ids []command.ID, more bool) {
+		t.Helper()
+		views, more, err := r.Awaiting(ctx, after, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range views {
+			if v.State() != "awaiting_approval" {
+				t.Errorf("command %s awaits and is %s", v.Command.ID, v.State())
+			}
+			ids = append(ids, v.Command.ID)
+		}
+		return ids, more
+	}
+	many := asked(2, "a", "b")
+	one, gone := asked(4, "b"), asked(5, "a")
+	var x command.Execution
+	r.do(func(tx ledger.Tx) error {
+		if _, err := hold(tx, many, time.Time{}); err != nil {
+			return err
+		}
+		g, err := hold(tx, staged(3, "a", "b"), time.Time{}) // for no approval
+		if err != nil || g.State == command.GateAwaiting {
+			return fmt.Errorf("the gate is %s, %v", g.State, err)
+		}
+		if _, err := await(tx, one); err != nil {
+			return err
+		}
+		x, err = await(tx, gone)
+		return err
+	})
+	all := []command.ID{idOf(1), many.ID, one.ID, gone.ID}
+	got, more := ids(0, 10)
+	diff(t, got, all)
+	diff(t, more, false)
+	got, more = ids(0, 2)
+	diff(t, got, all[:2])
+	diff(t, more, true)
+	got, _ = ids(many.N, 10)
+	diff(t, got, all[2:])
+	r.do(func(tx ledger.Tx) error {
+		if err := step(tx, &x, command.Trigger{Kind: command.Deny}, at(9)); err != nil {
+			return err
+		}
+		g, err := tx.Gate(many.N)
+		if err != nil {
+			return err
+		}
+		g, _ = g.Step(command.Trigger{Kind: command.Approve}, "bob", at(9))
+		return tx.SaveGate(&g, at(9))
+	})
+	got, _ = ids(0, 10)
+	diff(t, got, []command.ID{idOf(1), one.ID})
+}
+
+func testRollbacks(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	withDevices(r, "a", "b")
+	original := aCommand(1, "a", "b")
+	original.Slot = -7
+	first, second := aCommand(2, "a"), aCommand(3, "a", "b")
+	first.RollbackOf, second.RollbackOf = original.ID, original.ID
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := issue(tx, first); return err })
+	var xs []command.Execution
+	r.do(func(tx ledger.Tx) error {
+		if _, err := issue(tx, original); err != nil {
+			return err
+		}
+		if got, err := tx.Rollbacks(original.N); got != nil || err != nil {
+			t.Errorf("before the first: %v, %v", got, err)
+		}
+		if _, err := issue(tx, first); err != nil {
+			return err
+		}
+		var err error
+		xs, err = issue(tx, second)
+		return err
+	})
+	// What a device gets back is only known when it goes.
+	r.do(func(tx ledger.Tx) error {
+		xs[1].Params, xs[1].DueAt = []byte{0x18, 0x2a}, at(50)
+		return tx.Save(&xs[1])
+	})
+	r.restart()
+	r.do(func(tx ledger.Tx) error {
+		rows, err := tx.Rollbacks(original.N)
+		diff(t, rows, []int64{first.N, second.N})
+		if err != nil {
+			return err
+		}
+		x, err := tx.ExecutionOf(second.N, xs[1].Device)
+		lean := *second
+		lean.Targets = command.Targets{}
+		want := xs[1]
+		want.Command = &lean
+		diff(t, x, want)
+		return err
+	})
+	diff(t, must(r.Command(ctx, original.ID))(t).RolledBackBy, second.ID)
+	diff(t, must(r.Command(ctx, second.ID))(t).RolledBackBy, command.ID{})
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.ExecutionOf(first.N, xs[1].Device); return err })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.ExecutionOf(99, xs[1].Device); return err })
+}
+
+// testSlots brings commands that set the same to all ends, and asks for the
+// last that may have had an effect and for the last that had.
+func testSlots(t *testing.T, e Engine) {
+	r := start(t, e)
+	withDevices(r, "a", "b")
+	var xs []command.Execution // on a, in slot 5
+	n := 0
+	add := func(slot int64, how int, names ...string) {
+		n++
+		c := aCommand(n, names...)
+		c.Slot = slot
+		r.do(func(tx ledger.Tx) error {
+			got, err := issue(tx, c)
+			if err != nil {
+				return err
+			}
+			for i := range got {
+				if err := end(tx, &got[i], how); err != nil {
+					return err
+				}
+			}
+			if slot == 5 {
+				xs = append(xs, got[0])
+			}
+			return nil
+		})
+	}
+	for round := range 3 {
+		for how := range 6 {
+			add(5, how+round, "a", "b")
+			add(0, how, "a")
+			add(6, 5, "a")
+			add(5, how+1, "a")
+			add(5, how, "a", "b")
+		}
+	}
+	for i := range xs {
+		held := xs[i].Device
+		latest, succeeded := int64(0), int64(0)
+		for j, x := range xs {
+			if j > i && (x.State.OnWire() || x.State.Ended() && x.Effect != command.EffectNone) {
+				latest = x.N
+			}
+			if j < i && x.State == command.Succeeded {
+				succeeded = x.N
+			}
+		}
+		r.do(func(tx ledger.Tx) error {
+			x, err := tx.Latest(held, 5, xs[i].N)
+			wantRow(t, "the latest", x, err, latest)
+			x, err = tx.Succeeded(held, 5, xs[i].N)
+			wantRow(t, "the last that succeeded", x, err, succeeded)
+			x, err = tx.Latest(held, 7, 0)
+			wantRow(t, "one of another slot", x, err, 0)
+			return nil
+		})
+	}
+	t.Logf("%d executions in a slot", len(xs))
+}
+
+// wantRow wants the execution in row n, or none.
+func wantRow(t *testing.T, what string, x command.Execution, err error, n int64) {
+	t.Helper()
+	switch {
+	case n == 0 && command.CodeOf(err) == command.CodeNotFound && err != nil:
+	case err != nil || x.N != n:
+		t.Errorf("%s: got row %d, %v, want row %d", what, x.N, err, n)
+	}
+}
+
+func testGroups(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	var want []device.Group
+	for i, name := range []string{"a", "b", "ä", "🚰"} {
+		g := device.Group{Name: name, Selector: "site=" + name, CreatedAt: at(i), ChangedAt: at(i + 1), ChangedBy: []string{"ann", ""}[i%2]}
+		r.do(func(tx ledger.Tx) error { return tx.PutGroup(&g) })
+		want = append(want, g)
+	}
+	again := device.Group{Name: "b", Selector: "x", CreatedAt: at(9), ChangedAt: at(9)}
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { g := again; return tx.PutGroup(&g) })
+	again.Version = 1
+	r.do(func(tx ledger.Tx) error { return tx.PutGroup(&again) })
+	if again.Version != 2 {
+		t.Errorf("changed once, its version is %d", again.Version)
+	}
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { g := want[1]; return tx.PutGroup(&g) })
+	want[1] = again
+	r.restart()
+	diff(t, must(r.Groups(ctx))(t), want)
+	page, more, err := r.GroupPage(ctx, "a", 2)
+	if err != nil || !more {
+		t.Errorf("more is %v, the error %v", more, err)
+	}
+	diff(t, page, want[1:3])
+	diff(t, must(r.GroupNamed(ctx, "b"))(t), again)
+	r.do(func(tx ledger.Tx) error {
+		got, err := tx.Group("b")
+		diff(t, got, again)
+		return err
+	})
+	r.do(func(tx ledger.Tx) error { return tx.RemoveGroup("b") })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { return tx.RemoveGroup("b") })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.Group("b"); return err })
+	_, err = r.GroupNamed(ctx, "b")
+	wantCode(t, err, command.CodeNotFound)
+}
+
+// testPicks visits more devices than are read at a time, one of which went.
+func testPicks(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	const n = 2345
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("p%d", n-i))
+	}
+	withDevices(r, names...)
+	var want device.Device
+	fill(&want, "Handle", "Name", "Version", "RemovedAt", "LastSeq", "ReportedSeq")
+	r.do(func(tx ledger.Tx) error {
+		gone, err := tx.DeviceNamed(names[3])
+		if err != nil {
+			return err
+		}
+		gone.RemovedAt = at(9)
+		if err := tx.SaveDevice(&gone); err != nil {
+			return err
+		}
+		d, err := tx.DeviceNamed(names[2000])
+		if err != nil {
+			return err
+		}
+		want.Handle, want.Name, want.Version = d.Handle, d.Name, d.Version
+		return tx.SaveDevice(&want)
+	})
+	var got []string
+	err := r.Pick(ctx, func(d device.Device) error {
+		if d.Name == want.Name {
+			want.Registration.Params, want.Registration.Links = nil, ""
+			diff(t, d, want)
+		}
+		got = append(got, d.Name)
+		return r.Health(ctx) // there is a connection for others meanwhile
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, got, append(names[:3:3], names[4:]...))
+	enough := command.Errorf(command.CodeInvalid, "enough")
+	if err := r.Pick(ctx, func(device.Device) error { return enough }); err != enough {
+		t.Errorf("the visitor had enough; got %v", err)
+	}
+}
