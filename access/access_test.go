@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,84 +67,6 @@ func TestAnyChangedCharacterIsNoToken(t *testing.T) {
 		if _, err := ParseToken(text); !errors.Is(err, ErrNoToken) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestKeeperKnowsItsTokensOnly(t *testing.T) {
-	var k Keeper
-	mine, other := NewToken(), NewToken()
-	ann := Identity{User: "ann", Roles: Operator | Approver}
-	token, err := ParseToken(mine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := k.Authenticate(t.Context(), mine); !errors.Is(err, ErrUnknownToken) {
-		t.Errorf("before it is added: %v", err)
-	}
-	if err := k.Add(token, ann); err != nil {
-		t.Fatal(err)
-	}
-	got, err := k.Authenticate(t.Context(), mine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(got, ann); diff != "" {
-		t.Errorf("identity (-got +want):\n%s", diff)
-	}
-	sameID := mine[:3+idChars] + other[3+idChars:3+idChars+secretChars]
-	sameID += checksum(sameID[3:])
-	for name, text := range map[string]string{"another token": other, "same id, another secret": sameID} {
-		if _, err := k.Authenticate(t.Context(), text); !errors.Is(err, ErrUnknownToken) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := k.Authenticate(t.Context(), "secret"); !errors.Is(err, ErrNoToken) {
-		t.Errorf("no token at all: %v", err)
-	}
-	if err := k.Add(token, Identity{User: "eve", Roles: Admin}); err == nil {
-		t.Error("a token that is there was taken over")
-	}
-	if !k.Revoke(token.ID) || k.Revoke(token.ID) {
-		t.Error("Revoke does not tell whether there was one")
-	}
-	if _, err := k.Authenticate(t.Context(), mine); !errors.Is(err, ErrUnknownToken) {
-		t.Errorf("after it is revoked: %v", err)
-	}
-}
-
-func TestKeeperRefusesNobodies(t *testing.T) {
-	for name, who := range map[string]Identity{
-		"no name": {Roles: Admin}, "no role": {User: "ann"}, "a role that does not exist": {User: "ann", Roles: 1 << 4},
-	} {
-		var k Keeper
-		token, _ := ParseToken(NewToken())
-		if err := k.Add(token, who); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-}
-
-func TestKeeperServesManyAtOnce(t *testing.T) {
-	var k Keeper
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 50 {
-				text := NewToken()
-				token, _ := ParseToken(text)
-				if err := k.Add(token, Identity{User: "ann", Roles: Viewer}); err != nil {
-					t.Error(err)
-				}
-				if _, err := k.Authenticate(t.Context(), text); err != nil {
-					t.Error(err)
-				}
-				k.Revoke(token.ID)
-			}
-		})
-	}
-	wg.Wait()
-	if len(k.tokens) != 0 {
-		t.Errorf("%d tokens are left over", len(k.tokens))
 	}
 }
 

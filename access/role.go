@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Roles is a set of roles.
@@ -48,6 +49,7 @@ func ParseRole(name string) (Roles, error) {
 
 // Identity is who a token stands for.
 type Identity struct {
-	User  string // never empty
-	Roles Roles
+	User      string    // never empty
+	Roles     Roles     // all that he was granted, for any device at all
+	ExpiresAt time.Time // when the token ceases to work by itself; zero: never
 }

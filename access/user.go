@@ -1,6 +1,9 @@
 package access
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Limits of what is kept of people.
 const (
@@ -12,6 +15,9 @@ const (
 	GrantGroupsMax    = 16
 	TokensMax         = 20 // of a user, that still work
 	TokenNoteBytesMax = 256
+
+	// A token of a longer life might as well have none.
+	TokenLifetimeMax = 10 * 365 * 24 * time.Hour
 )
 
 // User is a person, or a program that acts like one.
@@ -45,6 +51,11 @@ func (u User) Roles() (r Roles) {
 		r |= g.Role
 	}
 	return r
+}
+
+// Administers reports whether the user may do everything everywhere.
+func (u User) Administers() bool {
+	return !u.Disabled && slices.ContainsFunc(u.Grants, func(g Grant) bool { return g.Role.Any(Admin) && g.Everywhere() })
 }
 
 // TokenRecord is what is kept of a token: what recognises it, and what is

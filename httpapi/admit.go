@@ -13,6 +13,16 @@ import (
 	"behest/command"
 )
 
+// People say who asks, and what of the devices they may see.
+type People interface {
+	access.Authenticator
+	// Sees tells which devices a user sees; nil: all. It is as of now.
+	Sees(user string) func(labels map[string]string) bool
+	// Changed is closed when an answer of theirs may be another one than before,
+	// a token's own end apart. Who takes it before asking misses nothing.
+	Changed() <-chan struct{}
+}
+
 // admit lets pass who may use the route, and remembers who that is.
 func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -51,7 +61,7 @@ func (s *Server) identity(r *http.Request) (access.Identity, error) {
 	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") { // [RFC 9110 11.1]
 		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "send one Authorization header, of the scheme Bearer")
 	}
-	who, err := s.auth.Authenticate(r.Context(), strings.TrimSpace(token))
+	who, err := s.people.Authenticate(r.Context(), strings.TrimSpace(token))
 	switch {
 	case err == nil:
 		return who, nil

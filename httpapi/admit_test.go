@@ -107,7 +107,7 @@ func TestAuthorizationIsReadWithCare(t *testing.T) {
 	}
 }
 
-type broken struct{}
+type broken struct{ *access.Book }
 
 func (broken) Authenticate(context.Context, string) (access.Identity, error) {
 	return access.Identity{}, errors.New("the users cannot be read")
@@ -117,7 +117,7 @@ func (broken) Authenticate(context.Context, string) (access.Identity, error) {
 func TestWhoCannotBeToldIsNotLetIn(t *testing.T) {
 	d := &desk{}
 	srv := bare(t, d)
-	srv.auth = broken{}
+	srv.people = broken{}
 	r, _ := http.NewRequest("GET", "http://x/v1/me", nil)
 	r.Header.Set("Authorization", "Bearer x")
 	w := httptest.NewRecorder()

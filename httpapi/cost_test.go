@@ -31,7 +31,7 @@ func BenchmarkHostileBodies(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			d := &desk{}
 			srv := bare(b, d)
-			srv.auth = anybody{}
+			srv.people = anybody{}
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
 				post(srv, "/v1/commands", body)

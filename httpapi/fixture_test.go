@@ -318,7 +318,7 @@ type service struct {
 	t      *testing.T
 	url    string
 	tokens map[string]string // by the name of the role
-	keeper *access.Keeper
+	keeper *keeper
 	srv    *Server
 	log    *lines
 	stop   func()
@@ -359,7 +359,7 @@ func (l *lines) String() string {
 // serve starts a server over u and r until the test ends.
 func serve(t *testing.T, u UseCases, r Reads, o Options) *service {
 	t.Helper()
-	s := &service{t: t, tokens: make(map[string]string), keeper: new(access.Keeper), log: new(lines)}
+	s := &service{t: t, tokens: make(map[string]string), keeper: newKeeper(), log: new(lines)}
 	for _, role := range []access.Roles{access.Viewer, access.Operator, access.Approver, access.Admin} {
 		text := access.NewToken()
 		token, err := access.ParseToken(text)
@@ -411,7 +411,7 @@ func serve(t *testing.T, u UseCases, r Reads, o Options) *service {
 // bare is a server that serves nobody yet.
 func bare(t testing.TB, d *desk) *Server {
 	t.Helper()
-	srv, err := New(d, d, new(access.Keeper), Options{})
+	srv, err := New(d, d, newKeeper(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

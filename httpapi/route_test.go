@@ -25,7 +25,7 @@ func TestRoutesRulesAndContractMustAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &desk{}
-	s, err := New(d, d, new(access.Keeper), Options{})
+	s, err := New(d, d, newKeeper(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestRoutesRulesAndContractMustAgree(t *testing.T) {
 
 func TestBadPageKeysAreRefused(t *testing.T) {
 	d := &desk{}
-	if _, err := New(d, d, new(access.Keeper), Options{PageKey: []byte("short")}); err == nil {
+	if _, err := New(d, d, newKeeper(), Options{PageKey: []byte("short")}); err == nil {
 		t.Error("a key of five bytes was taken")
 	}
 }

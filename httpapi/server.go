@@ -45,7 +45,7 @@ type Options struct {
 type Server struct {
 	use      UseCases
 	reads    Reads
-	auth     access.Authenticator
+	people   People
 	log      *slog.Logger
 	version  string
 	now      func() time.Time
@@ -63,10 +63,10 @@ type Server struct {
 	close   context.CancelFunc
 }
 
-// New makes a server of the use cases, the reads and whoever knows the
-// tokens. It fails when a route of the contract is not served, or has no
-// rule; nothing starts.
-func New(u UseCases, r Reads, auth access.Authenticator, o Options) (*Server, error) {
+// New makes a server of the use cases, the reads and who knows the people. It
+// fails when a route of the contract is not served, or has no rule; nothing
+// starts.
+func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -88,7 +88,7 @@ func New(u UseCases, r Reads, auth access.Authenticator, o Options) (*Server, er
 		return nil, err
 	}
 	s := &Server{
-		use: u, reads: r, auth: auth, log: o.Logger, version: o.Version, now: o.Now,
+		use: u, reads: r, people: p, log: o.Logger, version: o.Version, now: o.Now,
 		events: o.Log, metrics: o.Metrics,
 		pages: pages, waiting: make(chan struct{}, o.WaitersMax), streams: make(chan struct{}, o.StreamsMax),
 	}

@@ -107,7 +107,7 @@ func FuzzIssue(f *testing.F) {
 	}
 	d := &desk{}
 	srv := bare(f, d)
-	srv.auth = anybody{}
+	srv.people = anybody{}
 	var issued *command.Intent
 	srv.use = issuer{d, func(in command.Intent) { issued = &in }}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -135,11 +135,15 @@ func FuzzIssue(f *testing.F) {
 	})
 }
 
+// anybody is let in, sees everything, and stays.
 type anybody struct{}
 
 func (anybody) Authenticate(_ context.Context, _ string) (access.Identity, error) {
 	return access.Identity{User: "ann", Roles: access.Operator}, nil
 }
+
+func (anybody) Sees(string) func(map[string]string) bool { return nil }
+func (anybody) Changed() <-chan struct{}                 { return nil }
 
 type issuer struct {
 	*desk

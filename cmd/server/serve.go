@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"behest/access"
 	"behest/coap"
@@ -81,7 +82,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err := removeFile(c.path(addressesFile)); err != nil {
 		return nil, err
 	}
-	keeper, err := s.keeper()
+	people, err := s.people()
 	if err != nil {
 		return nil, err
 	}
@@ -104,14 +105,14 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	}
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Schemas: schema.New(), Logger: log})
 	s.coap.Bind(s.dispatch)
-	s.http, err = httpapi.New(s.dispatch, s.store, keeper, httpapi.Options{
+	s.http, err = httpapi.New(s.dispatch, s.store, people, httpapi.Options{
 		Logger: log, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
 	})
 	return s, err
 }
 
-// keeper holds the first administrator's token.
-func (s *system) keeper() (*access.Keeper, error) {
+// people are the first administrator and his token.
+func (s *system) people() (*access.Book, error) {
 	name := adminTokenFile
 	if s.config.Dev {
 		name = devTokenFile
@@ -120,8 +121,9 @@ func (s *system) keeper() (*access.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	keeper := new(access.Keeper)
-	return keeper, keeper.Add(token, access.Identity{User: "admin", Roles: access.Admin})
+	book := access.NewBook(time.Now)
+	book.PutToken(access.TokenRecord{User: "admin", N: 1, Token: token})
+	return book, book.PutUser(access.User{ID: "admin", Grants: []access.Grant{{Role: access.Admin}}})
 }
 
 func listenHTTP(addr string) (net.Listener, error) {

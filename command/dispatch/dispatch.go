@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/ledger"
 )
@@ -22,10 +23,9 @@ type Options struct {
 	Dev bool
 	// Clocks for commands whose type does not say; zero: command.DefaultClocks.
 	Clocks command.Clocks
-	// People say who may do what; nil: everybody everything.
-	People People
-	// Members reports whether a device with these labels is in a group; nil: no.
-	Members func(group string, labels map[string]string) bool
+	// Book is who may do what, and what is in which group; nil: everybody may
+	// everything, and no group has members.
+	Book *access.Book
 	// Solo lets who asks for a command be among those who approve it.
 	Solo bool
 	// Schemas are required as soon as a command has params, or a type a schema.
@@ -82,10 +82,10 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 	if o.Clock == nil {
 		o.Clock = NewClock(ClockOptions{})
 	}
-	return &Dispatcher{
+	d := &Dispatcher{
 		store: store, presenter: presenter, clock: o.Clock,
 		dev: o.Dev, clocks: o.Clocks, schemas: o.Schemas, log: o.Logger,
-		people: o.People, members: o.Members, solo: o.Solo,
+		solo:     o.Solo,
 		waits:    newWaits(),
 		types:    newTypes(),
 		windows:  newWindows(),
@@ -97,6 +97,10 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		pending:  make(chan struct{}, 1),
 		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),
 	}
+	if o.Book != nil {
+		d.people, d.members = o.Book, o.Book.Member
+	}
+	return d
 }
 
 // Run runs the loops until ctx ends.
