@@ -138,9 +138,14 @@ func (w *writer) work(group []*member) (done int, err error) {
 	return len(group), nil
 }
 
-// seal adds the group's events to the log.
+// seal adds the group's events to the log, at the time of the youngest: theirs
+// is the time that whoever looks for a command's events goes by.
 func (w *writer) seal() error {
-	r, end := w.log.seal(w.epoch, time.Now().UnixMilli(), w.events)
+	var at int64
+	for i := range w.events {
+		at = max(at, w.events[i].At.UnixMilli())
+	}
+	r, end := w.log.seal(w.epoch, at, w.events)
 	w.sealed = end
 	_, _, err := w.conn.exec(addSealed, r.values()...)
 	return err
