@@ -56,7 +56,7 @@ func (p *presenter) take(d device.Device, shown command.Presentation) *board {
 			b.calm()
 		}
 		b.doubted = b.doubted || shown.Revived
-		b.dev, b.shown, b.at = d, shown, time.Now()
+		b.dev, b.shown, b.at = d, shown, p.now()
 		b.heardOf = slices.DeleteFunc(b.heardOf, func(seq uint32) bool { return !b.lists(seq) })
 	}
 	if shown.Reported != 0 {
@@ -103,9 +103,9 @@ func (p *presenter) advance(b *board) {
 	switch {
 	case b.engaged() || p.closed:
 		return // its end leads here again
-	case b.dirty && b.dev.Online(time.Now()):
+	case b.dirty && b.dev.Online(p.now()):
 		p.notify(b)
-	case b.shown.Waiting && b.dev.Online(time.Now()):
+	case b.shown.Waiting && b.dev.Online(p.now()):
 		p.pull(b)
 	}
 }
@@ -185,7 +185,7 @@ func (p *presenter) showAgain(b *board) {
 		return
 	}
 	after := min(max(b.againAfter*2, p.againMin), p.againMax)
-	then := time.Now().Add(after)
+	then := p.now().Add(after)
 	open := func(e command.Entry) bool {
 		return e.Cancel || then.Before(e.StartBy) && !slices.Contains(b.heardOf, e.Seq)
 	}

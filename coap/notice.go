@@ -34,9 +34,10 @@ type notice struct {
 
 // Build makes one transmission: from the list as it is now, with the seconds
 // that are left now, under the next number of its observation.
-func (n *notice) Build(attempt int, now time.Time) (endpoint.Response, bool) {
+func (n *notice) Build(int, time.Time) (endpoint.Response, bool) {
 	n.p.mu.Lock()
 	defer n.p.mu.Unlock()
+	now := n.p.now()
 	if n.over {
 		return endpoint.Response{}, false
 	}
@@ -154,7 +155,8 @@ func (n *notice) carriedBy(seq uint32) []command.Carried {
 // observeMask: an Observe number has 24 bits [RFC 7641 3.4].
 const observeMask = 1<<24 - 1
 
-// observeNumber is the number that the clock gives: units of 64 microseconds.
+// observeNumber is the number that the clock gives: units of 64 microseconds,
+// in the steps in which the clock goes.
 // The numbers of an observation only ever grow, within a burst because each is
 // at least one above the last, and over a restart because no burst outruns the
 // clock: a notification takes longer than one unit. A device takes the larger

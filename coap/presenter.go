@@ -23,6 +23,7 @@ type presenter struct {
 	log      *slog.Logger
 	againMin time.Duration
 	againMax time.Duration
+	now      func() time.Time
 
 	pulls chan int64 // devices whose turn has come; see pull
 
@@ -42,7 +43,7 @@ const (
 
 func newPresenter(e *endpoint.Endpoint, o Options) *presenter {
 	return &presenter{
-		endpoint: e, log: o.Logger, againMin: o.AgainMin, againMax: o.AgainMax,
+		endpoint: e, log: o.Logger, againMin: o.AgainMin, againMax: o.AgainMax, now: o.Now,
 		pulls:  make(chan int64, pullsMax),
 		boards: make(map[int64]*board),
 		busy:   make(map[endpoint.Peer][]int64),
@@ -71,8 +72,8 @@ func (p *presenter) run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case now := <-tick.C:
-				p.sweep(now)
+			case <-tick.C:
+				p.sweep(p.now())
 			}
 		}
 	})
@@ -129,7 +130,7 @@ func (p *presenter) pull(b *board) {
 
 // Ready reports whether a notification for d would leave now.
 func (p *presenter) Ready(d device.Device) bool {
-	if !d.Online(time.Now()) {
+	if !d.Online(p.now()) {
 		return false
 	}
 	p.mu.Lock()
@@ -172,7 +173,7 @@ func (p *presenter) notify(b *board) {
 // notice is an exchange with d's observer.
 func (p *presenter) notice(d device.Device) *notice {
 	return &notice{
-		p: p, handle: d.Handle, begun: time.Now(), to: d.Observation.Remote,
+		p: p, handle: d.Handle, begun: p.now(), to: d.Observation.Remote,
 		observation: d.Observation, lifetime: d.Registration.Lifetime,
 	}
 }
@@ -189,7 +190,7 @@ func (p *presenter) begin(d device.Device, shown command.Presentation) endpoint.
 		b.notice = nil
 	}
 	if shown.Generation > b.shown.Generation {
-		b.dev, b.shown, b.at = d, shown, time.Now()
+		b.dev, b.shown, b.at = d, shown, p.now()
 	}
 	b.dirty, b.doubted = false, false
 	b.calm()
@@ -198,7 +199,7 @@ func (p *presenter) begin(d device.Device, shown command.Presentation) endpoint.
 		return endpoint.Response{Separate: n}
 	}
 	r := emptyList()
-	n.observing(&r, b, time.Now())
+	n.observing(&r, b, p.now())
 	p.advance(b)
 	return r
 }
@@ -208,7 +209,7 @@ func (p *presenter) begin(d device.Device, shown command.Presentation) endpoint.
 func (p *presenter) answer(d device.Device, shown command.Presentation, to netip.AddrPort) *notice {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := &notice{p: p, handle: d.Handle, begun: time.Now(), to: to}
+	n := &notice{p: p, handle: d.Handle, begun: p.now(), to: to}
 	b := p.take(d, shown)
 	b.answers = append(b.answers, n)
 	p.advance(b)

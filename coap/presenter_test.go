@@ -69,7 +69,8 @@ func TestAnIdleDeviceCostsNothing(t *testing.T) {
 }
 
 // settled fails the test if, a minute from now, the presenter still remembers
-// anybody, or if there are commits in an hour that nothing happens in.
+// anybody, or if there are commits in an hour that nothing happens in, but for
+// the one that says how late it is.
 func (w *world) settled(when string) {
 	w.t.Helper()
 	time.Sleep(time.Minute)
@@ -78,7 +79,7 @@ func (w *world) settled(when string) {
 	}
 	before := w.store.Stats()
 	time.Sleep(time.Hour)
-	if after := w.store.Stats(); after.Members != before.Members {
+	if after := w.store.Stats(); after.Members > before.Members+1 {
 		w.t.Errorf("%s: %d units of work in an hour of nothing", when, after.Members-before.Members)
 	}
 }
@@ -106,7 +107,7 @@ func TestADeviceWithAFullWindowCostsNoWork(t *testing.T) {
 			before := w.store.Stats()
 			p.ackAll(time.Hour) // it may be shown again, which is not told to the store for nothing
 			work := w.store.Stats().Members - before.Members
-			if work > 10 {
+			if work > 20 { // each time that it is shown again, and how late it is then
 				t.Errorf("%s: %d units of work in an hour of nothing", name, work)
 			}
 			t.Logf("%s: %d units of work", name, work)

@@ -22,7 +22,10 @@ type Options struct {
 	// then after twice that, up to AgainMax.
 	AgainMin time.Duration // 30 s
 	AgainMax time.Duration // 15 min
-	Logger   *slog.Logger
+	// Now is the time that the use cases go by: the seconds that are left of a
+	// command are counted in it. nil: time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Server serves devices on one socket, and presents their lists.
@@ -41,6 +44,9 @@ func New(conn endpoint.PacketConn, o Options) (*Server, error) {
 	}
 	if o.AgainMax == 0 {
 		o.AgainMax = 15 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
