@@ -64,7 +64,7 @@ func Check(ctx context.Context, path string) (report Report, err error) {
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}
 	for _, look := range []func(context.Context, *conn, *Report) error{
-		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkLog,
+		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkGates, checkLog,
 	} {
 		if err := look(ctx, c, &report); err != nil {
 			if ctx.Err() != nil {

@@ -74,6 +74,9 @@ func newHistory(f command.Filter) history {
 		state, _ := command.ParseState(f.State) // else only a command on many can match
 		and(`(h.device IS NULL OR h.state = +?)`, int64(state))
 	}
+	if f.State == command.GatePaused.String() || f.State == command.GateHalted.String() {
+		and(`h.n IN (SELECT command FROM gate)`)
+	}
 	if f.Outcome != command.Open {
 		and(`(h.device IS NULL OR h.state >= 8)`)
 	}

@@ -44,18 +44,18 @@ func (s *Store) Pick(ctx context.Context, visit func(device.Device) error) error
 // Held visits the devices of the command in a row that are not written out,
 // as Pick does, in no order.
 func (s *Store) Held(ctx context.Context, commandN int64, visit func(device.Device) error) error {
-	for k := int64(-1); ; {
+	for k, found := int64(-1), true; found; {
 		var some []device.Device
 		err := s.snapshot(ctx, func(c *conn) error {
 			r, err := c.one(ctx, `SELECT k, handles FROM pending WHERE command = +? AND k > ? ORDER BY k LIMIT 1`, commandN, k)
-			if err != nil || r == nil {
+			if found = r != nil; err != nil || !found {
 				return err
 			}
 			k = r.int(0)
 			some, err = c.held(ctx, r.bytes(1))
 			return err
 		})
-		if err != nil || len(some) == 0 {
+		if err != nil {
 			return err
 		}
 		for _, d := range some {
@@ -64,6 +64,7 @@ func (s *Store) Held(ctx context.Context, commandN int64, visit func(device.Devi
 			}
 		}
 	}
+	return nil
 }
 
 // held are the devices of a group that is pending.
