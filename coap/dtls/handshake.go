@@ -244,11 +244,12 @@ func (c *Conn) end(s *session, why Reason) {
 		return
 	}
 	c.mu.Lock()
-	again := s.ended
-	s.ended = true
-	if !again {
-		c.dropLocked(s)
+	if s.ended { // who ends it first has the last word to the device
+		c.mu.Unlock()
+		return
 	}
+	s.ended = true
+	c.dropLocked(s)
 	c.mu.Unlock()
 	if why == Replaced {
 		s.shut()
@@ -256,9 +257,7 @@ func (c *Conn) end(s *session, why Reason) {
 	told := s.told()
 	_ = s.conn.Close() // all that it could say is that the network is closed
 	s.shut()
-	if !again {
-		c.o.Ended(told, why)
-	}
+	c.o.Ended(told, why)
 }
 
 func (c *Conn) dropLocked(s *session) {

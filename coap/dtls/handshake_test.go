@@ -1,13 +1,21 @@
 package dtls_test
 
 import (
+	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	pion "github.com/pion/dtls/v3"
 
 	"behest/coap/dtls"
+	"behest/coap/endpoint"
 )
 
 func TestEachSuiteGoesARound(t *testing.T) {
@@ -63,4 +71,247 @@ func TestEachSuiteGoesARound(t *testing.T) {
 	if n := s.Stats(); n.Sessions != 0 || n.Handshakes != uint64(2*len(cases)) || n.Failed != 0 {
 		t.Errorf("stats %+v", n)
 	}
+}
+
+// TestAStrangerLooksLikeAWrongKey: same alert, same bytes on the wire, and no
+// telling by the time.
+func TestAStrangerLooksLikeAWrongKey(t *testing.T) {
+	s := serve(t, &book{}, dtls.Options{})
+	cases := []struct {
+		name, identity string
+		key            []byte
+	}{
+		{"wrong key", "pump-1", key2},
+		{"unknown identity", "pump-9", key1},
+		{"no device name", "a/b", key1},
+		{"a long one", strings.Repeat("x", 200), key1},
+	}
+	const rounds = 15
+	took := make([][]time.Duration, len(cases))
+	var first string
+	for range rounds {
+		for i, c := range cases {
+			began := time.Now()
+			_, err := dial(socket(t, "127.0.0.1:0"), s.addr(), with(c.identity, c.key))
+			took[i] = append(took[i], time.Since(began))
+			if err == nil {
+				t.Fatalf("%s: came in", c.name)
+			}
+			if first == "" {
+				first = err.Error()
+			}
+			if err.Error() != first {
+				t.Fatalf("%s: %q, want %q", c.name, err, first)
+			}
+		}
+	}
+	if !strings.Contains(first, "DecryptError") {
+		t.Errorf("%q, want a DecryptError", first)
+	}
+	for i, c := range cases {
+		slices.Sort(took[i])
+		if m, m0 := took[i][rounds/2], took[0][rounds/2]; m > 4*m0 || m0 > 4*m {
+			t.Errorf("%s takes %v, a wrong key %v", c.name, m, m0)
+		}
+	}
+	if n := s.Stats(); n.WrongKeys != uint64(rounds*len(cases)) || n.Handshakes != 0 || n.Sessions != 0 {
+		t.Errorf("stats %+v", n)
+	}
+	round(t, client(t, s, with("pump-1", key1)), "a good one after all")
+	wait(t, "an empty table", func() bool { n := s.Stats(); return n.HalfOpen == 0 && n.Handshaking == 0 })
+}
+
+func TestEachOfSeveralKeysComesIn(t *testing.T) {
+	stale := []byte("a key of last year")
+	s := serve(t, &book{psks: map[string][][]byte{"pump-1": {key1, key2, nil}}}, dtls.Options{})
+	try := func(key []byte) int {
+		for n := 1; n <= 4; n++ {
+			if c, err := dial(socket(t, "127.0.0.1:0"), s.addr(), with("pump-1", key)); err == nil {
+				round(t, c, "in")
+				c.Close()
+				return n
+			}
+		}
+		return 0
+	}
+	for _, step := range []struct {
+		name string
+		key  []byte
+		want int
+	}{
+		{"the newer one", key1, 1},
+		{"the older one", key2, 2},
+		{"the older one again", key2, 1},
+		{"the newer one, after the change", key1, 2},
+		{"the newer one again", key1, 1},
+		{"one that is none", stale, 0},
+		{"an empty one", []byte{}, 0},
+	} {
+		if got := try(step.key); got != step.want {
+			t.Errorf("%s: in at attempt %d, want %d", step.name, got, step.want)
+		}
+	}
+}
+
+func TestCertificatesThatDoNotCount(t *testing.T) {
+	a, other := newAuthority(t), newAuthority(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(a.cert)
+	own := issue(t, a, "server", nil)
+	s := serve(t, &book{roots: roots}, dtls.Options{Certificate: func() *tls.Certificate { return &own }})
+	s.book.revoke("pump-7")
+	for _, c := range []struct {
+		name string
+		cert tls.Certificate
+	}{
+		{"of another authority", issue(t, other, "pump-1", nil)},
+		{"expired", issue(t, a, "pump-1", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })},
+		{"not yet good", issue(t, a, "pump-1", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })},
+		{"for servers alone", issue(t, a, "pump-1", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })},
+		{"without a name", issue(t, a, "", nil)},
+		{"with a name that is none", issue(t, a, "a/b", nil)},
+		{"on P-384", issueOn(t, a, "pump-1", elliptic.P384(), nil)},
+		{"revoked", issue(t, a, "pump-7", nil)},
+		{"none", tls.Certificate{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := []pion.ClientOption{pion.WithRootCAs(roots), pion.WithServerName("server"),
+				pion.WithCipherSuites(pion.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)}
+			if c.cert.Certificate != nil {
+				o = append(o, pion.WithCertificates(c.cert))
+			}
+			if _, err := dial(socket(t, "127.0.0.1:0"), s.addr(), o); err == nil {
+				t.Error("came in")
+			}
+		})
+	}
+	good := issue(t, a, "pump-1", nil)
+	stolen := tls.Certificate{Certificate: good.Certificate, PrivateKey: issue(t, a, "x", nil).PrivateKey}
+	if _, err := dial(socket(t, "127.0.0.1:0"), s.addr(), []pion.ClientOption{pion.WithCertificates(stolen), pion.WithRootCAs(roots),
+		pion.WithServerName("server"), pion.WithCipherSuites(pion.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)}); err == nil {
+		t.Error("came in with a certificate whose key it has not")
+	}
+	if n := s.Stats(); n.Handshakes != 0 || n.Sessions != 0 {
+		t.Errorf("stats %+v", n)
+	}
+}
+
+func TestWithoutRootsNoCertificateComesIn(t *testing.T) {
+	a := newAuthority(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(a.cert)
+	s := serve(t, &book{}, dtls.Options{})
+	if _, err := dial(socket(t, "127.0.0.1:0"), s.addr(), []pion.ClientOption{pion.WithCertificates(issue(t, a, "pump-1", nil)),
+		pion.WithRootCAs(roots), pion.WithServerName("server")}); err == nil {
+		t.Error("came in")
+	}
+	if _, err := dial(socket(t, "127.0.0.1:0"), s.addr(), with("pump-1", key1, pion.WithCipherSuites(pion.TLS_PSK_WITH_AES_128_CBC_SHA256))); err == nil {
+		t.Error("came in with CBC")
+	}
+}
+
+func TestHowSessionsEnd(t *testing.T) {
+	a := newAuthority(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(a.cert)
+	own := issue(t, a, "server", nil)
+	often := dtls.Options{CheckEvery: 10 * time.Millisecond, Certificate: func() *tls.Certificate { return &own }}
+	eof := func(t *testing.T, c *pion.Conn) {
+		t.Helper()
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := c.Read(make([]byte, 100)); !errors.Is(err, io.EOF) {
+			t.Errorf("the device reads %v, want EOF", err)
+		}
+	}
+	t.Run("revoked at once", func(t *testing.T) {
+		s := serve(t, &book{}, dtls.Options{})
+		c, stays := client(t, s, with("pump-1", key1)), client(t, s, with("pump-2", key2))
+		round(t, c, "in")
+		s.Recheck("pump-1")
+		round(t, c, "still in")
+		s.book.revoke("pump-1")
+		s.Recheck("pump-1")
+		if e := s.endOf(t); e.why != dtls.Revoked || e.session.Credential.Identity != "pump-1" {
+			t.Errorf("ended %+v", e)
+		}
+		eof(t, c)
+		round(t, stays, "not meant")
+		if _, err := dial(socket(t, "127.0.0.1:0"), s.addr(), with("pump-1", key1)); err == nil {
+			t.Error("came in again")
+		}
+	})
+	t.Run("revoked, found by the sweep", func(t *testing.T) {
+		s := serve(t, &book{}, often)
+		c := client(t, s, with("pump-1", key1))
+		s.book.revoke("pump-1")
+		if e := s.endOf(t); e.why != dtls.Revoked {
+			t.Errorf("ended %+v", e)
+		}
+		eof(t, c)
+	})
+	t.Run("its certificate expired", func(t *testing.T) {
+		s := serve(t, &book{roots: roots}, often)
+		soon := issue(t, a, "pump-1", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(3 * time.Second) })
+		c := client(t, s, []pion.ClientOption{pion.WithCertificates(soon), pion.WithRootCAs(roots), pion.WithServerName("server"),
+			pion.WithCipherSuites(pion.TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8)})
+		if e := s.endOf(t); e.why != dtls.Expired {
+			t.Errorf("ended %+v", e)
+		}
+		eof(t, c)
+	})
+	t.Run("idle", func(t *testing.T) {
+		o := often
+		o.IdleTimeout = 100 * time.Millisecond
+		s := serve(t, &book{}, o)
+		eof(t, client(t, s, with("pump-1", key1)))
+		if e := s.endOf(t); e.why != dtls.Idle {
+			t.Errorf("ended %+v", e)
+		}
+	})
+	t.Run("too many of one device", func(t *testing.T) {
+		s := serve(t, &book{}, dtls.Options{})
+		first := client(t, s, with("pump-1", key1))
+		round(t, first, "first")
+		second := client(t, s, with("pump-1", key1))
+		round(t, second, "second")
+		round(t, first, "first again") // the second is the quietest now
+		third := client(t, s, with("pump-1", key1))
+		if e := s.endOf(t); e.why != dtls.Replaced || e.session.Remote.Port() != uint16(second.LocalAddr().(*net.UDPAddr).Port) {
+			t.Errorf("ended %+v", e)
+		}
+		round(t, first, "first")
+		round(t, third, "third")
+	})
+	t.Run("too many of all", func(t *testing.T) {
+		s := serve(t, &book{}, dtls.Options{SessionsMax: 1})
+		client(t, s, with("pump-1", key1))
+		round(t, client(t, s, with("pump-2", key2)), "in")
+		if e := s.endOf(t); e.why != dtls.Evicted || e.session.Credential.Identity != "pump-1" {
+			t.Errorf("ended %+v", e)
+		}
+	})
+	t.Run("the server's end", func(t *testing.T) {
+		s := serve(t, &book{}, dtls.Options{})
+		c := client(t, s, with("pump-1", key1))
+		round(t, c, "in")
+		peer := (<-s.got).Peer
+		if n, err := s.WriteBatch([]endpoint.Datagram{{Peer: endpoint.Peer{Remote: peer.Remote}, Data: []byte("in clear")},
+			{Peer: endpoint.Peer{Remote: peer.Remote, Session: peer.Session + 1}, Data: []byte("nobody's")}}); n != 2 || err != nil {
+			t.Errorf("wrote %d, %v", n, err)
+		}
+		if n := s.Stats(); n.Unsent != 2 {
+			t.Errorf("%d unsent, want 2", n.Unsent)
+		}
+		s.Close()
+		eof(t, c)
+		if e := s.endOf(t); e.why != dtls.Closed {
+			t.Errorf("ended %+v", e)
+		}
+		if _, err := s.WriteBatch([]endpoint.Datagram{{Peer: peer}}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("writes after the end: %v", err)
+		}
+		if err := s.Run(); err == nil {
+			t.Error("ran twice")
+		}
+	})
 }

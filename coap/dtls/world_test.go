@@ -69,10 +69,15 @@ func newAuthority(t testing.TB) *authority {
 	return a
 }
 
-// issue makes a certificate; the authority's own when it has none yet.
 func issue(t testing.TB, a *authority, cn string, edit func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return issueOn(t, a, cn, elliptic.P256(), edit)
+}
+
+// issueOn makes a certificate; the authority's own when it has none yet.
+func issueOn(t testing.TB, a *authority, cn string, curve elliptic.Curve, edit func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
