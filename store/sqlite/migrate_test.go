@@ -130,6 +130,21 @@ func oldFleet(t *testing.T, s *sqlite.Store) {
 	}
 	taken := errors.New("only to look")
 	err = s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		c, err := tx.CommandN(8)
+		if err != nil {
+			return err
+		}
+		g := command.NewGate(c, time.Now())
+		x, err := tx.ExecutionOf(1, 1)
+		if err != nil || x.N != 1 {
+			t.Errorf("the execution of the first command on the first device: row %d, %v", x.N, err)
+		}
+		return errors.Join(tx.AddGate(&g, time.Now()), taken)
+	})
+	if !errors.Is(err, taken) {
+		t.Error(err)
+	}
+	err = s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
 		group, err := tx.TakePending(8, 1000)
 		if d := cmp.Diff(group, []int64{2, 3}); err != nil || d != "" {
 			t.Errorf("the group: %v, got (-) and want (+) differ:\n%s", err, d)

@@ -34,9 +34,12 @@ func TestNumbersInTheFileStand(t *testing.T) {
 		{"statuses", names(5, func(i int) string { return command.Status(i).String() }), "0=running 1=success 2=failure 3=rejected 4=canceled"},
 		{"significance", names(4, func(i int) string { return command.Significance(i).String() }), "0=routine 1=elevated 2=critical 3=unknown"},
 		{"redelivery", names(3, func(i int) string { return command.Redelivery(i).String() }), "0=dedup 1=safe 2=once"},
-		{"causes", names(19, func(i int) string { return command.Cause(i).String() }),
+		{"causes", names(22, func(i int) string { return command.Cause(i).String() }),
 			"0= 1=never_registered 2=not_observing 3=unreachable 4=asleep 5=behind_other_command 6=outside_window 7=held 8=approval_lapsed 9=approval_unused " +
-				"10=no_report 11=silent 12=unacknowledged 13=not_canceled 14=device_removed 15=not_entitled 16=restored 17=device_reset 18=integrity_failed"},
+				"10=no_report 11=silent 12=unacknowledged 13=not_canceled 14=device_removed 15=not_entitled 16=restored 17=device_reset 18=integrity_failed " +
+				"19=nothing_to_undo 20=outcome_unknown 21=superseded"},
+		{"gates", names(8, func(i int) string { return command.GateState(i).String() }), "0= 1=awaiting_approval 2=scheduled 3=open 4=paused 5=halted 6=closed 7=done"},
+		{"what closes a gate", fmt.Sprint(uint8(command.Deny), uint8(command.Cancel), uint8(command.ApproveLapse), uint8(command.UseLapse), uint8(command.HoldLapse), uint8(command.Withdraw)), "2 3 15 16 17 25"},
 		{"event types", names(len(eventTypes), func(i int) string { return string(eventTypes[i]) }),
 			"0= 1=command.created 2=command.ended 3=command.settled 4=device.registered 5=device.deregistered 6=device.observing 7=device.unreachable " +
 				"8=device.two_devices 9=device.reset 10=device.store_rolled_back 11=device.last_refused 12=execution.report_orphaned 13=execution.progress " +
@@ -64,6 +67,9 @@ func TestBytesInTheFileStand(t *testing.T) {
 	invalid := command.Report{Status: command.StatusSuccess, Invalid: true}
 	typ := aPackedType()
 	x := command.Execution{Command: c, Cause: command.Silent, Late: true, Attempts: 2, QueuedAt: at, SentAt: at.Add(time.Second), EndedAt: at.Add(500 * time.Millisecond)}
+	late := command.Execution{Command: c, State: command.Scheduled, DueAt: at.Add(time.Second), Params: []byte{0xf5}}
+	set := &command.Command{Clocks: command.Clocks{}, CreatedAt: at, Devices: 2, Slot: -3}
+	ruled := aRuledType()
 	row := sealed{n: 9, count: 2, epoch: 1, at: at.UnixMilli()}
 	row.events = appendEvents(nil, row.at, []command.Event{
 		{Type: command.EventIssued, At: at, Actor: "ann", CommandN: 300, Device: 4},
@@ -80,6 +86,9 @@ func TestBytesInTheFileStand(t *testing.T) {
 		{"report that is invalid", appendReport(nil, &invalid), "8120"},
 		{"rules", appendRules(nil, &typ), "d39f809840" + "01" + "02" + "027b7d" + "0474727565" + "02" + "022f61" + "042f622f63" + "d00f" + "a01f" + "f02e" + "c03e"},
 		{"course", appendCourse(nil, &x), "b708" + "0b" + "04" + "00" + "d00f" + "e707"},
+		{"course of one that is due later", appendCourse(nil, &late), "8030" + "d00f" + "01f5"},
+		{"intent that sets a slot", appendIntent(nil, set, false), "48" + "02" + "05"},
+		{"rules on approval and the way back", appendRules(nil, &ruled), "8080808080" + "03" + packedText(ruledApproval) + packedText(ruledRollback)},
 		{"events", row.events, "17" + "00" + "03616e6e" + "d804" + "08" + "0a" + "076e65772e6f6e65" + "01" + "01" + "027b7d"},
 		{"hash", row.chained(bytes.Repeat([]byte{1}, 32)), "b0699948ddff316879c196039d0f16442a58c4dbf6343cf9a47d9c135fbb5b9d"},
 	}
@@ -101,6 +110,58 @@ func aPackedType() command.Type {
 	return t
 }
 
+// aRuledType has nothing but rules.
+func aRuledType() command.Type {
+	above := 1.5
+	return command.Type{
+		Approval: &command.ApprovalRule{Approvers: 2, Role: "admin", Groups: []string{"g"}, When: []command.Condition{
+			{Pointer: "/a", Above: &above}, {Pointer: "/b", Equals: json.RawMessage(`{ "x": "<" }`)},
+		}},
+		Rollback: &command.RollbackRule{Kind: command.Inverse, Type: "t", Params: map[string]json.RawMessage{"p": json.RawMessage(` "/q"`)},
+			Automatic: &command.Threshold{Percent: 5, Minimum: 6}},
+	}
+}
+
+const (
+	ruledApproval = `{"approvers":2,"role":"admin","when":[{"pointer":"/a","above":1.5},{"pointer":"/b","equals":"{ \"x\": \"\u003c\" }"}],"groups":["g"]}`
+	ruledRollback = `{"kind":"inverse","type":"t","params":{"p":" \"/q\""},"automatic":{"percent":5,"minimum":6}}`
+)
+
+// packedText is a text as a packed column has it.
+func packedText(s string) string { return fmt.Sprintf("%x", appendBytes(nil, s)) }
+
+// TestTextsInTheFileStand holds what is kept as JSON.
+func TestTextsInTheFileStand(t *testing.T) {
+	at := time.UnixMilli(1_700_000_000_000).UTC()
+	c := &command.Command{Labels: map[string]string{"k": "v"}, Reason: "r", RollbackOf: command.ID{1}, Forced: true, Restores: true, Resolved: []byte{0xab}}
+	c.Approval = &command.Demand{Approvers: 2, Role: "admin", Solo: true}
+	c.Automatic = &command.Threshold{Percent: 5, Minimum: 6}
+	c.Rollout = &command.Rollout{
+		Waves: []command.Wave{{Count: 1}, {Percent: 10}}, RatePerMinute: 60, WaveWithin: 90 * time.Second, AdvancePercent: 80,
+		Halt: &command.Threshold{Percent: 7, Minimum: 8}, RollbackOnHalt: true,
+		Window: &command.Window{Cron: "0 2 * * *", Duration: 2 * time.Hour, Zone: "Europe/Berlin"},
+	}
+	text, err := extraOf(c)
+	want := `{"labels":{"k":"v"},"reason":"r","approval":{"approvers":2,"role":"admin","solo":true},` +
+		`"rollout":{"waves":[{"count":1},{"percent":10}],"rate_per_minute":60,"wave_within":"1m30s","advance_percent":80,` +
+		`"halt":{"percent":7,"minimum":8},"rollback_on_halt":true,"window":{"cron":"0 2 * * *","duration":"2h0m0s","time_zone":"Europe/Berlin"}},` +
+		`"automatic":{"percent":5,"minimum":6},"rollback_of":"01000000-0000-0000-0000-000000000000","forced":true,"restores":true,"resolved":"qw=="}`
+	if d := cmp.Diff(text, want); err != nil || d != "" {
+		t.Errorf("extra: %v, got (-) and want (+) differ:\n%s", err, d)
+	}
+	if text, err := extraOf(new(command.Command)); text != "" || err != nil {
+		t.Errorf("nothing is %q, %v", text, err)
+	}
+	g := command.Gate{Command: c, Version: 9, State: command.GateClosed, ApprovedAt: at, Through: 3, Wave: 1, WaveAt: at, PacedAt: at.Add(time.Microsecond),
+		Halted: true, Undone: true, Ending: command.HoldLapse, Cause: command.Held, From: command.Scheduled, By: "ann"}
+	text, err = gateBody(&g)
+	want = `{"state":6,"approved_at":"2023-11-14T22:13:20Z","through":3,"wave":1,"wave_at":"2023-11-14T22:13:20Z","paced_at":"2023-11-14T22:13:20.000001Z",` +
+		`"halted":true,"undone":true,"ending":17,"cause":7,"from":"scheduled","by":"ann"}`
+	if d := cmp.Diff(text, want); err != nil || d != "" {
+		t.Errorf("gate: %v, got (-) and want (+) differ:\n%s", err, d)
+	}
+}
+
 // columns are the decoders, each with a column that an encoder wrote.
 func columns() map[string]struct {
 	b      []byte
@@ -113,7 +174,8 @@ func columns() map[string]struct {
 	x := command.Execution{Command: c, Cause: command.Silent, Attempts: 200, QueuedAt: at, SentAt: at.Add(time.Hour)}
 	progress, code := uint8(200), int64(math.MinInt64)
 	r := command.Report{Status: command.StatusRunning, Progress: &progress, Code: &code, Text: "text", Prev: []byte{1}, Odd: []byte{}, Invalid: true}
-	typ := aPackedType()
+	x.DueAt, x.Params, c.Slot = at.Add(time.Minute), []byte{1, 2}, 1<<40
+	typ, ruled := aPackedType(), aRuledType()
 	events := sealed{n: 1, count: 2, at: at.UnixMilli(), events: appendEvents(nil, at.UnixMilli(), []command.Event{
 		{Type: "new.one", At: at, Actor: "ann", CommandN: 300, Device: 4, Data: json.RawMessage("{}")}, {Type: command.EventIssued, At: at, Device: 300},
 	})}
@@ -127,6 +189,7 @@ func columns() map[string]struct {
 		"course": {appendCourse(nil, &x), func(b []byte) error { return unpackCourse(b, &command.Execution{Command: c}) }},
 		"report": {appendReport(nil, &r), func(b []byte) error { _, err := unpackReport(b); return err }},
 		"rules":  {appendRules(nil, &typ), func(b []byte) error { return unpackRules(b, new(command.Type)) }},
+		"ruled":  {appendRules(nil, &ruled), func(b []byte) error { return unpackRules(b, new(command.Type)) }},
 		"events": {events.events, func(b []byte) error {
 			r := events
 			r.events = b
