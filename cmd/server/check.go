@@ -41,7 +41,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // printReport prints what a check counted and what it found.
 func printReport(w io.Writer, r sqlite.Report) error {
 	fmt.Fprintf(w, "schema %d, epoch %d\n", r.Schema, r.Epoch)
-	fmt.Fprintf(w, "%d devices, %d versions of types, %d commands, %d executions (%d open), %d earlier reports\n", r.Devices, r.Types, r.Commands, r.Executions, r.Open, r.Reports)
+	fmt.Fprintf(w, "%d devices, %d versions of types, %d users with %d tokens, %d commands, %d executions (%d open), %d earlier reports\n", r.Devices, r.Types, r.Users, r.Tokens, r.Commands, r.Executions, r.Open, r.Reports)
 	fmt.Fprintf(w, "%d events in %d commits; the last is sealed by %s\n", r.Events, r.Groups, r.Hash)
 	for _, f := range r.Faults {
 		fmt.Fprintln(w, "FAULT", f)

@@ -24,6 +24,8 @@ type Report struct {
 	Open       int64 // executions that have not ended
 	Reports    int64 // that a younger one replaced
 	Types      int64 // versions of command types
+	Users      int64
+	Tokens     int64 // also those that do not work any more
 	Events     int64
 	Groups     int64    // commits that had events
 	Hash       string   // of the last of them
@@ -64,7 +66,7 @@ func Check(ctx context.Context, path string) (report Report, err error) {
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}
 	for _, look := range []func(context.Context, *conn, *Report) error{
-		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkGates, checkLog,
+		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkGates, checkLog,
 	} {
 		if err := look(ctx, c, &report); err != nil {
 			if ctx.Err() != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
@@ -28,6 +29,10 @@ type Store interface {
 	Groups(ctx context.Context) ([]device.Group, error)
 	GroupPage(ctx context.Context, after string, limit int) ([]device.Group, bool, error)
 	GroupNamed(ctx context.Context, name string) (device.Group, error)
+	User(ctx context.Context, id string) (access.User, error)
+	Users(ctx context.Context, after string, limit int) ([]access.User, bool, error)
+	UserTokens(ctx context.Context, user string) ([]access.TokenRecord, error)
+	AllTokens(ctx context.Context) ([]access.TokenRecord, error)
 	Awaiting(ctx context.Context, after int64, limit int) ([]command.View, bool, error)
 
 	Command(ctx context.Context, id command.ID) (command.View, error)
@@ -65,6 +70,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Rollbacks", testRollbacks},
 		{"Slots", testSlots},
 		{"Groups", testGroups},
+		{"People", testPeople},
 		{"Picks", testPicks},
 		{"Answers", testAnswers},
 		{"Members", testMembers},
