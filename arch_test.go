@@ -89,7 +89,7 @@ var owners = map[string][]string{
 	"github.com/plgd-dev/go-coap/":      {"coap", "coap/endpoint"},
 	"github.com/pion/":                  {"coap/dtls"},
 	"golang.org/x/net/":                 {"coap/udp"},
-	"golang.org/x/sys/":                 {"coap/udp", "store/sqlite"},
+	"golang.org/x/sys/":                 {"coap/udp", "store/sqlite", "cmd/server"},
 	"github.com/fxamacker/cbor/":        {"cbor"},
 	"github.com/labstack/":              {"httpapi"},
 	"github.com/getkin/kin-openapi/":    {"httpapi"},

@@ -32,6 +32,8 @@ func (s *system) metricsHandler() http.Handler {
 
 // help says what each metric counts, and which label it has.
 var help = []struct{ name, text, label string }{
+	{"behest_clock_held", "1 while nothing is sent and nothing expires, because the clock is in doubt.", ""},
+	{"behest_clock_step_seconds", "How far the server's time is ahead of the system's clock.", ""},
 	{"behest_coap_datagrams_total", "Datagrams of the CoAP socket.", "direction"},
 	{"behest_coap_requests_total", "Requests that reached a handler.", ""},
 	{"behest_coap_ignored_total", "Datagrams that came to nothing, by why.", "reason"},
@@ -75,6 +77,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 
 // Collect reads the rooms' counters.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	m.collectClock(sender{m, out})
 	m.collectCoAP(sender{m, out})
 	m.collectStore(sender{m, out})
 }
@@ -91,6 +94,15 @@ func (s sender) counter(name string, v uint64, label ...string) {
 
 func (s sender) gauge(name string, v int, label ...string) {
 	s.out <- prometheus.MustNewConstMetric(s.m.descs[name], prometheus.GaugeValue, float64(v), label...)
+}
+
+func (m *metrics) collectClock(s sender) {
+	held := 0
+	if m.system.clock.Held() {
+		held = 1
+	}
+	s.gauge("behest_clock_held", held)
+	s.out <- prometheus.MustNewConstMetric(m.descs["behest_clock_step_seconds"], prometheus.GaugeValue, m.system.clock.Ahead().Seconds())
 }
 
 func (m *metrics) collectCoAP(s sender) {

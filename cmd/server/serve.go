@@ -59,6 +59,7 @@ type system struct {
 	config   config
 	log      *slog.Logger
 	store    *sqlite.Store
+	clock    *dispatch.Clock
 	dispatch *dispatch.Dispatcher
 	coap     *coap.Server
 	http     *httpapi.Server
@@ -77,6 +78,9 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 		}
 	}()
 	if s.store, err = store.Open(ctx, c.path(databaseFile), sqlite.Options{Logger: log}); err != nil {
+		return nil, err
+	}
+	if s.clock, err = s.setClock(ctx); err != nil {
 		return nil, err
 	}
 	if err := removeFile(c.path(addressesFile)); err != nil {
@@ -98,15 +102,15 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	}
 	s.coap, err = coap.New(s.udp, coap.Options{
 		Endpoint: endpoint.Options{AckTimeout: c.AckTimeout},
-		AgainMin: c.AgainMin, AgainMax: c.AgainMax, Logger: log,
+		AgainMin: c.AgainMin, AgainMax: c.AgainMax, Now: s.clock.Now, Logger: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Dev: c.Dev, Schemas: schema.New(), Logger: log})
+	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Clock: s.clock, Dev: c.Dev, Schemas: schema.New(), Logger: log})
 	s.coap.Bind(s.dispatch)
 	s.http, err = httpapi.New(s.dispatch, s.store, people, httpapi.Options{
-		Logger: log, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
+		Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
 	})
 	return s, err
 }
@@ -124,6 +128,21 @@ func (s *system) people() (*access.Book, error) {
 	book := access.NewBook(time.Now)
 	book.PutToken(access.TokenRecord{User: "admin", N: 1, Token: token})
 	return book, book.PutUser(access.User{ID: "admin", Grants: []access.Grant{{Role: access.Admin}}})
+}
+
+// synchronised asks the system about its clock; tests answer in its place.
+var synchronised = systemSynchronised
+
+// setClock sets the server's clock, and holds it against where an earlier run
+// was.
+func (s *system) setClock(ctx context.Context) (*dispatch.Clock, error) {
+	mark, err := s.store.Mark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return dispatch.NewClock(dispatch.ClockOptions{
+		Mark: mark, Trust: s.config.TrustClock || s.config.Dev, Synchronised: synchronised,
+	}), nil
 }
 
 func listenHTTP(addr string) (net.Listener, error) {
