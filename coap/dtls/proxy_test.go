@@ -98,8 +98,9 @@ func (p *proxy) withhold(on bool) {
 // goes on with the same one.
 type plug struct {
 	*net.UDPConn
-	mu  sync.Mutex
-	out bool
+	mu      sync.Mutex
+	out     bool
+	reading sync.Mutex // held while somebody reads
 }
 
 var errUnplugged = errors.New("unplugged")
@@ -109,6 +110,9 @@ func (p *plug) unplug() {
 	p.out = true
 	p.mu.Unlock()
 	p.UDPConn.SetReadDeadline(time.Unix(1, 0))
+	p.reading.Lock() // what comes from now on is the successor's
+	p.UDPConn.SetReadDeadline(time.Time{})
+	p.reading.Unlock()
 }
 
 func (p *plug) isOut() bool {
@@ -118,6 +122,11 @@ func (p *plug) isOut() bool {
 }
 
 func (p *plug) ReadFrom(b []byte) (int, net.Addr, error) {
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	if p.isOut() {
+		return 0, nil, net.ErrClosed
+	}
 	n, a, err := p.UDPConn.ReadFrom(b)
 	if p.isOut() {
 		return 0, nil, net.ErrClosed
@@ -133,7 +142,20 @@ func (p *plug) WriteTo(b []byte, to net.Addr) (int, error) {
 }
 
 // Close leaves the socket to the successor.
-func (p *plug) Close() error { p.unplug(); return nil }
+func (p *plug) Close() error {
+	if !p.isOut() {
+		p.unplug()
+	}
+	return nil
+}
+
+// SetReadDeadline is the owner's alone.
+func (p *plug) SetReadDeadline(at time.Time) error {
+	if p.isOut() {
+		return nil
+	}
+	return p.UDPConn.SetReadDeadline(at)
+}
 
 // halfway is a plug by which only ClientHellos leave.
 type halfway struct{ *plug }

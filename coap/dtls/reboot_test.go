@@ -10,14 +10,18 @@ import (
 	"behest/coap/dtls"
 )
 
+// once makes a client that repeats nothing: it comes in with its first try, or
+// not at all.
+var once = pion.WithFlightInterval(time.Hour)
+
 // TestARebootOnTheSameAddressGetsInAtOnce, and its old session ends only then.
 func TestARebootOnTheSameAddressGetsInAtOnce(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		o    []pion.ClientOption
 	}{
-		{"without a connection id", with("pump-1", key1)},
-		{"with one", with("pump-1", key1, pion.WithConnectionIDGenerator(pion.OnlySendCIDGenerator()))},
+		{"without a connection id", with("pump-1", key1, once)},
+		{"with one", with("pump-1", key1, once, pion.WithConnectionIDGenerator(pion.OnlySendCIDGenerator()))},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := serve(t, &book{}, dtls.Options{})
@@ -26,7 +30,6 @@ func TestARebootOnTheSameAddressGetsInAtOnce(t *testing.T) {
 				if was != nil {
 					was.unplug()
 				}
-				pc.SetReadDeadline(time.Time{})
 				p := &plug{UDPConn: pc}
 				c, err := dial(p, s.addr(), row.o)
 				if err != nil {
@@ -74,9 +77,8 @@ func TestWhoOnlyKnocksEndsNobody(t *testing.T) {
 	}
 	number := (<-s.got).Peer.Session
 	p.unplug() // the device's own reader would take the stranger's datagrams
-	pc.SetReadDeadline(time.Time{})
 	q := &plug{UDPConn: pc}
-	if _, err := dial(q, s.addr(), with("pump-1", key2)); err == nil {
+	if _, err := dial(q, s.addr(), with("pump-1", key2, once)); err == nil {
 		t.Fatal("came in")
 	}
 	if _, ok := s.Session(number); !ok || len(s.ends) > 0 {
@@ -100,10 +102,9 @@ func TestARebootInTheMiddleOfAHandshake(t *testing.T) {
 		}
 		cancel()
 		p.unplug()
-		pc.SetReadDeadline(time.Time{})
 	}
 	wait(t, "a handshake past its cookie", func() bool { return s.Stats().Handshaking == 1 })
-	c, err := dial(&plug{UDPConn: pc}, s.addr(), with("pump-1", key1))
+	c, err := dial(&plug{UDPConn: pc}, s.addr(), with("pump-1", key1, once))
 	if err != nil {
 		t.Fatal(err)
 	}

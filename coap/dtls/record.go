@@ -4,9 +4,10 @@ import "encoding/binary"
 
 // Content types and handshake types that the demultiplexer tells apart.
 const (
-	typeAlert     = 21
-	typeHandshake = 22
-	typeCID       = 25 // [RFC 9146 4]
+	typeAlert       = 21
+	typeHandshake   = 22
+	typeApplication = 23
+	typeCID         = 25 // [RFC 9146 4]
 
 	typeClientHello        = 1
 	typeHelloVerifyRequest = 3
@@ -63,7 +64,11 @@ func sealed(b []byte, id []byte) []byte {
 		if !ok {
 			break
 		}
-		if r.epoch == 1 && string(r.cid) == string(id) {
+		mine := r.typ == typeCID
+		if len(id) == 0 {
+			mine = r.typ == typeAlert || r.typ == typeHandshake || r.typ == typeApplication
+		}
+		if mine && r.epoch == 1 && string(r.cid) == string(id) {
 			kept = append(kept, r.raw...)
 		}
 		b = rest
