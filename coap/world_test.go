@@ -132,7 +132,7 @@ func (w *world) restart() {
 type asIs struct{}
 
 func (asIs) JSON(item []byte) (json.RawMessage, bool) { return item, true }
-func (asIs) Compile(command.Type) []command.Field { return nil }
+func (asIs) Compile(command.Type) []command.Field     { return nil }
 
 func (asIs) Params(_ command.Type, raw json.RawMessage) ([]byte, []command.Field, error) {
 	return raw, nil, nil
