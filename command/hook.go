@@ -33,7 +33,7 @@ type Hook struct {
 	Types        []EventType // each may end in ".*"; none: all events
 	AllowPrivate bool        // it may be on loopback or in a private network, and then without TLS
 	Disabled     bool        // nothing is sent, and its place in the log stays
-	Reason       string      // why it is disabled: HookByHand, HookGone; empty: it is not
+	Reason       string      // why it is disabled: HookByHand and others; empty: it is not
 
 	Salt       [16]byte // makes its secrets its own, also when another had its name before
 	Generation int      // of its secret, from 1
@@ -44,15 +44,17 @@ type Hook struct {
 	ChangedAt time.Time
 	ChangedBy string
 
-	Cursor    Place // everything up to here was delivered, or has a row
-	Delivered int64 // events that it took
-	GivenUp   int64 // events that it did not take in all their attempts
+	Cursor    Place     // everything up to here was delivered, or has a row
+	Delivered int64     // events that it took
+	GivenUp   int64     // events that it did not take in all their attempts
+	TakenAt   time.Time // when it last took one; zero: never
 }
 
 // Why a hook is disabled.
 const (
-	HookByHand = "by_hand" // an administrator wished it
-	HookGone   = "gone"    // it answered 410
+	HookByHand  = "by_hand" // an administrator wished it
+	HookGone    = "gone"    // it answered 410
+	HookFailing = "failing" // an event was given up, and it took nothing else since that event came up
 )
 
 // HookSpec is what an operator says about a webhook.
@@ -209,5 +211,6 @@ type HookProgress struct {
 	Cursor     Place // zero: it stays
 	Delivered  int64 // events more that the hook took
 	GivenUp    int64
+	TakenAt    time.Time      // zero: it stays
 	Deliveries []HookDelivery // rows to put in the place of those about the same events
 }

@@ -84,6 +84,7 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 			}
 		}
 	}
+	try(askHooks(s))
 }
 
 // askTypes declares two types and reads them in every way.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"behest/store/sqlite"
 	"behest/store/storetest"
@@ -19,7 +20,7 @@ func file(dir string) string { return filepath.Join(dir, "behest.db") }
 func TestContract(t *testing.T) {
 	storetest.Exercise(t, storetest.Engine{
 		Open: func(t testing.TB, dir string) storetest.Store {
-			s, err := sqlite.Open(context.Background(), file(dir), sqlite.Options{Logger: quiet()})
+			s, err := sqlite.Open(context.Background(), file(dir), sqlite.Options{Logger: quiet(), RideAlong: 5 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}

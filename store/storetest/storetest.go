@@ -14,6 +14,8 @@ import (
 
 // Store is what the suite asks of an engine.
 type Store interface {
+	Hooks
+
 	Run(ctx context.Context) error
 	Close() error
 
@@ -74,6 +76,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Picks", testPicks},
 		{"Answers", testAnswers},
 		{"Members", testMembers},
+		{"Hooks", testHooks},
 		{"Shutdown", testShutdown},
 		{"Clocks", testClocks},
 		{"Lists", testLists},
