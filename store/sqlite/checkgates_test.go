@@ -16,7 +16,7 @@ import (
 // answers with its file. The commands are in the rows 1 (on one device,
 // approved, in a slot), 2 (undoes it), 3 (on two devices, behind a gate) and
 // 4 (on two, in the same slot), whose executions are 5 and 6.
-func decided(t *testing.T) string {
+func decided(t testing.TB) string {
 	t.Helper()
 	ctx := context.Background()
 	path := made(t)

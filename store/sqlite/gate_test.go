@@ -3,6 +3,8 @@ package sqlite_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"testing"
 	"time"
 
 	"behest/command"
@@ -49,4 +51,39 @@ func askGates(s *sqlite.Store, many *command.Command, x command.Execution) error
 		g.State = command.GateDone
 		return errors.Join(err, tx.SaveGate(&g, time.Now()))
 	})
+}
+
+// BenchmarkLatest asks for the last that may have had an effect in a slot of a
+// device, among as many executions on that device that set something else.
+func BenchmarkLatest(b *testing.B) {
+	for _, others := range []int{0, 1_000_000} {
+		b.Run(fmt.Sprint(others), func(b *testing.B) {
+			path := decided(b)
+			alter(b, path, fmt.Sprintf(`
+				UPDATE command SET state = 4, effect = 3, seq = 1 WHERE n = 5; UPDATE device SET last_seq = 1000000;
+				WITH RECURSIVE i(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM i WHERE i < %d)
+				INSERT INTO command (device, version, state, effect, settled, course, id, kind, who, created_at, intent)
+					SELECT 1, 1, 8, 2, 0, c.course, randomblob(16), c.kind, c.who, c.created_at, c.intent FROM i JOIN command c ON c.n = 2;
+				INSERT INTO slot SELECT 1, n * 7919, n FROM command WHERE n > 6`, others))
+			s, err := sqlite.Open(context.Background(), path, sqlite.Options{Logger: quiet()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			go s.Run(context.Background())
+			err = s.Update(context.Background(), ledger.Issues, func(tx ledger.Tx) error {
+				b.ResetTimer()
+				for range b.N {
+					if x, err := tx.Latest(1, 77, 1); err != nil || x.N != 5 {
+						return fmt.Errorf("row %d, %w", x.N, err)
+					}
+				}
+				b.StopTimer()
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
 }

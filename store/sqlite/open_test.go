@@ -17,7 +17,7 @@ import (
 )
 
 // made makes an empty store and answers with its file.
-func made(t *testing.T) string {
+func made(t testing.TB) string {
 	t.Helper()
 	path := file(t.TempDir())
 	s, err := sqlite.Open(context.Background(), path, sqlite.Options{})
@@ -31,7 +31,7 @@ func made(t *testing.T) string {
 }
 
 // alter runs SQL on a file that nobody has open.
-func alter(t *testing.T, path, q string) {
+func alter(t testing.TB, path, q string) {
 	t.Helper()
 	db, err := sql.Open("sqlite3", path)
 	if err != nil {

@@ -177,6 +177,10 @@ func (m *machine) add(names []string) {
 	c.Clocks.ReportEvery = time.Duration(rapid.IntRange(0, 2).Draw(m.t, "heartbeat")) * time.Minute
 	c.Clocks.RunFor = time.Hour
 	c.RequestedBy = rapid.SampledFrom([]string{"", "ann", "bob"}).Draw(m.t, "who")
+	c.Slot = rapid.SampledFrom([]int64{0, 5, -5}).Draw(m.t, "slot")
+	if n := len(m.model.commands); n > 0 && rapid.IntRange(0, 3).Draw(m.t, "undoes") == 0 {
+		c.RollbackOf = m.model.commands[rapid.IntRange(0, n-1).Draw(m.t, "what")].ID
+	}
 	m.write(func(tx ledger.Tx) error {
 		c.CreatedAt = m.now
 		xs, err := issue(tx, c)
@@ -306,7 +310,7 @@ func (m *machine) agree() {
 	t := m.r.t
 	views := make([]command.View, 0, len(m.model.commands))
 	for _, c := range slices.Backward(m.model.commands) {
-		v := command.View{Command: c}
+		v := command.View{Command: c, RolledBackBy: m.rolledBackBy(c)}
 		for i := range m.model.xs {
 			if x := m.model.xs[i]; x.Command.N == c.N {
 				v.Tally.Add(x)
@@ -343,6 +347,49 @@ func (m *machine) agree() {
 		t.Fatal(err)
 	}
 	diff(t, append([]command.Event{}, events...), append([]command.Event{}, m.model.events[:min(1000, len(m.model.events))]...))
+}
+
+// rolledBackBy is the youngest command that undoes c, which is only told of
+// one that can be undone.
+func (m *machine) rolledBackBy(c *command.Command) (by command.ID) {
+	for _, other := range m.model.commands {
+		if other.RollbackOf == c.ID && c.Slot != 0 {
+			by = other.ID
+		}
+	}
+	return by
+}
+
+// agreeSlots compares what a commit sees of the slot that x sets.
+func (m *machine) agreeSlots(x command.Execution) {
+	t := m.r.t
+	var latest, succeeded command.Execution
+	for _, o := range m.model.xs {
+		if o.Device != x.Device || o.Command.Slot != x.Command.Slot || o.Command.Slot == 0 {
+			continue
+		}
+		if o.N > x.N && !o.State.Unsent() && o.Effect != command.EffectNone {
+			latest = o
+		}
+		if o.N < x.N && o.State == command.Succeeded {
+			succeeded = o
+		}
+	}
+	m.r.do(func(tx ledger.Tx) error {
+		for _, row := range []struct {
+			want command.Execution
+			ask  func(device, slot, n int64) (command.Execution, error)
+		}{{latest, tx.Latest}, {succeeded, tx.Succeeded}} {
+			got, err := row.ask(x.Device, x.Command.Slot, x.N)
+			if err != nil && command.CodeOf(err) != command.CodeNotFound {
+				return err
+			}
+			diff(t, got.N, row.want.N)
+		}
+		got, err := tx.ExecutionOf(x.Command.N, x.Device)
+		diff(t, got.N, x.N)
+		return err
+	})
 }
 
 // agreeClocks compares what is due.
@@ -393,6 +440,7 @@ func (m *machine) agreeInside(ctx context.Context) {
 	}
 	diff(t, got, x)
 	diff(t, append([]command.PastReport{}, reports...), said)
+	m.agreeSlots(x)
 	var open []command.Execution
 	for _, o := range m.model.xs {
 		if o.Device == x.Device && !o.State.Ended() {
