@@ -23,9 +23,9 @@ type Options struct {
 
 	SessionsMax          int // 20,000: about 1 GB
 	SessionsPerDevice    int // 2: one that is going and one that comes
-	HalfOpenMax          int // 512: handshakes before their cookie
+	HalfOpenMax          int // 1,024: handshakes before their cookie
 	HandshakesMax        int // 128: handshakes after it
-	HandshakesPerAddress int // 32 of these: many devices share an address behind a NAT
+	HandshakesPerAddress int // 64 of both, whatever the port: devices share an address behind a NAT
 
 	HalfOpenTimeout  time.Duration // 10 s, for a cookie to come back
 	HandshakeTimeout time.Duration // 30 s from the cookie to Finished
@@ -57,9 +57,9 @@ func (o Options) complete() (Options, error) {
 	}{
 		{"SessionsMax", &o.SessionsMax, 20_000},
 		{"SessionsPerDevice", &o.SessionsPerDevice, 2},
-		{"HalfOpenMax", &o.HalfOpenMax, 512},
+		{"HalfOpenMax", &o.HalfOpenMax, 1024},
 		{"HandshakesMax", &o.HandshakesMax, 128},
-		{"HandshakesPerAddress", &o.HandshakesPerAddress, 32},
+		{"HandshakesPerAddress", &o.HandshakesPerAddress, 64},
 	} {
 		if *n.value < 0 {
 			return o, fmt.Errorf("dtls: %s is negative", n.name)
@@ -121,7 +121,7 @@ type Conn struct {
 	byCID       map[cid]*session           // sessions and handshakes
 	knocking    map[knock]*session         // handshakes before their cookie
 	handshaking map[endpoint.Peer]*session // handshakes after it
-	perHost     map[netip.Addr]int         // of handshaking
+	perHost     map[netip.Addr]int         // of both
 }
 
 // knock names a half-open handshake: each boot of a device has a random of its

@@ -53,7 +53,7 @@ func (c *Conn) receive(d *endpoint.Datagram) {
 			c.stats.Garbage.Add(1)
 			return
 		}
-		c.greet(from, &h, d.Data)
+		c.greet(from, &h, r.sequence, d.Data)
 	default:
 		c.byPeer(from, d.Data)
 	}
@@ -101,7 +101,7 @@ func (c *Conn) feed(s *session, from endpoint.Peer, data []byte) {
 }
 
 // greet takes a ClientHello: of a new handshake, or of one that is known.
-func (c *Conn) greet(from endpoint.Peer, h *hello, data []byte) {
+func (c *Conn) greet(from endpoint.Peer, h *hello, sequence uint64, data []byte) {
 	key := knock{from: from, random: h.random}
 	c.mu.Lock()
 	s := c.handshaking[from]
@@ -115,6 +115,10 @@ func (c *Conn) greet(from endpoint.Peer, h *hello, data []byte) {
 		return
 	}
 	c.mu.Unlock()
+	if s == nil && (h.sequence != 0 || len(h.cookie) > 0) {
+		c.disown(from, sequence)
+		return
+	}
 	if s == nil {
 		if s = c.open(from, h, key); s == nil {
 			return
@@ -125,14 +129,11 @@ func (c *Conn) greet(from endpoint.Peer, h *hello, data []byte) {
 
 // open begins a handshake, unless there are too many.
 func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *session {
-	if h.sequence != 0 || len(h.cookie) > 0 {
-		c.stats.Garbage.Add(1) // the rest of a handshake that is no more
-		return nil
-	}
+	host := from.Remote.Addr()
 	c.mu.Lock()
-	crowded := len(c.knocking) >= c.o.HalfOpenMax/2
+	crowded, full := len(c.knocking) >= c.o.HalfOpenMax/2, c.perHost[host] >= c.o.HandshakesPerAddress
 	c.mu.Unlock()
-	if crowded && !c.knocks.again(from) {
+	if full || crowded && !c.knocks.again(from) {
 		c.stats.Shed.Add(1)
 		return nil
 	}
@@ -147,23 +148,36 @@ func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *session {
 		return nil
 	}
 	if len(c.knocking) >= c.o.HalfOpenMax {
-		for other, pushed := range c.knocking { // any
-			delete(c.knocking, other)
+		for _, pushed := range c.knocking { // any
+			c.unlistLocked(pushed)
 			pushed.shut()
 			c.stats.Pushed.Add(1)
 			break
 		}
 	}
 	c.knocking[key] = s
+	c.perHost[host]++
 	s.begin()
 	return s
 }
 
+// disown answers a ClientHello with a cookie that nobody here gave, most likely
+// because its handshake was pushed out: the device would repeat it in vain, and
+// should begin again. Where a session is, it is a stray repeat of its handshake.
+func (c *Conn) disown(from endpoint.Peer, sequence uint64) {
+	c.stats.Disowned.Add(1)
+	c.mu.Lock()
+	live := c.byAddress[from] != nil
+	c.mu.Unlock()
+	if !live {
+		c.send(from, alertRecord(sequence, handshakeFailure))
+	}
+}
+
 // admitLocked lets a handshake go on after its cookie, if there is a place.
 func (c *Conn) admitLocked(s *session, key knock) bool {
-	host := s.from.Remote.Addr()
 	old := c.handshaking[s.from] // the device rebooted in the middle of one
-	if old == nil && (len(c.handshaking) >= c.o.HandshakesMax && !c.pushLocked() || c.perHost[host] >= c.o.HandshakesPerAddress) {
+	if old == nil && len(c.handshaking) >= c.o.HandshakesMax && !c.pushLocked() {
 		return false
 	}
 	if old != nil {
@@ -173,7 +187,6 @@ func (c *Conn) admitLocked(s *session, key knock) bool {
 	delete(c.knocking, key)
 	s.admitted = true
 	c.handshaking[s.from] = s
-	c.perHost[host]++
 	s.timer.Reset(c.o.HandshakeTimeout)
 	return true
 }
@@ -198,11 +211,15 @@ func (c *Conn) pushLocked() bool {
 
 // unlistLocked takes a handshake off the tables.
 func (c *Conn) unlistLocked(s *session) {
-	delete(c.knocking, knock{from: s.from, random: s.random})
-	if c.handshaking[s.from] != s {
+	key := knock{from: s.from, random: s.random}
+	switch {
+	case c.knocking[key] == s:
+		delete(c.knocking, key)
+	case c.handshaking[s.from] == s:
+		delete(c.handshaking, s.from)
+	default:
 		return
 	}
-	delete(c.handshaking, s.from)
 	host := s.from.Remote.Addr()
 	if c.perHost[host]--; c.perHost[host] == 0 {
 		delete(c.perHost, host)

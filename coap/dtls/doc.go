@@ -36,11 +36,12 @@
 // whole, well-formed ClientHello opens a handshake. Until its cookie comes back
 // it costs pion's objects (see docs/decisions/0010) but no key exchange, and
 // sends fewer bytes than came. There are at most HalfOpenMax of these, for
-// HalfOpenTimeout; a newcomer pushes any of them out; when half the places are
-// taken, only who knocks twice is let in. After its cookie a handshake has a
-// place of HandshakesMax, of which an address has HandshakesPerAddress, for
-// HandshakeTimeout; nobody before the cookie pushes one of these out, and one
-// that is refused a place finds one when it repeats itself.
+// HalfOpenTimeout; when half the places are taken, only who knocks twice is let
+// in; a newcomer pushes any of them out when all are. Who comes with the cookie
+// of one that was pushed out is told to begin again. After its cookie a
+// handshake has a place of HandshakesMax for HandshakeTimeout; nobody before the
+// cookie pushes one of these out, and one that finds no place finds one when it
+// repeats itself. A host has HandshakesPerAddress of both kinds.
 //
 // What is not protected never reaches a session that is. Records that do not
 // open, replays (a window of 64) and alerts in clear change nothing.

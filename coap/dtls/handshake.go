@@ -34,7 +34,9 @@ const (
 	flightBytesMax = 1200 // of a handshake datagram of ours
 	replayWindow   = 64   // [RFC 6347 4.1.2.6]
 	flightInterval = time.Second
-	decryptError   = 51 // [RFC 5246 7.2.2]
+
+	handshakeFailure = 40 // [RFC 5246 7.2.2]
+	decryptError     = 51
 )
 
 var (

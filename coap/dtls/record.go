@@ -25,11 +25,12 @@ type cid [cidBytes]byte
 
 // record is one record of a datagram. Its slices point into the datagram.
 type record struct {
-	typ   byte
-	epoch uint16
-	cid   []byte // of a record that bears one
-	body  []byte
-	raw   []byte
+	typ      byte
+	epoch    uint16
+	sequence uint64
+	cid      []byte // of a record that bears one
+	body     []byte
+	raw      []byte
 }
 
 // nextRecord takes the first record off b. A record of another version, or one
@@ -39,6 +40,7 @@ func nextRecord(b []byte) (r record, rest []byte, ok bool) {
 		return record{}, nil, false
 	}
 	r.typ, r.epoch = b[0], binary.BigEndian.Uint16(b[3:])
+	r.sequence = binary.BigEndian.Uint64(b[3:]) & (1<<48 - 1)
 	header := recordHeaderBytes
 	if r.typ == typeCID {
 		if header += cidBytes; len(b) < header {

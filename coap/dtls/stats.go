@@ -7,6 +7,7 @@ type Stats struct {
 	Garbage    uint64 // datagrams that are no DTLS, or belong to nothing
 	Shed       uint64 // hellos let go by because there were too many
 	Pushed     uint64 // half-open handshakes that made room for others
+	Disowned   uint64 // hellos with a cookie whose handshake is no more
 	Handshakes uint64 // that ended well
 	Failed     uint64 // that did not, after their cookie
 	WrongKeys  uint64 // of these: the device does not have the key
@@ -23,7 +24,7 @@ type Stats struct {
 
 // counters are the atomic half of Stats.
 type counters struct {
-	Garbage, Shed, Pushed, Handshakes, Failed, WrongKeys, Overflowed, Truncated, Moved, Proven, Throttled,
+	Garbage, Shed, Pushed, Disowned, Handshakes, Failed, WrongKeys, Overflowed, Truncated, Moved, Proven, Throttled,
 	Unsent, SendErrors atomic.Uint64
 }
 
@@ -31,7 +32,7 @@ type counters struct {
 func (c *Conn) Stats() Stats {
 	n := &c.stats
 	s := Stats{
-		Garbage: n.Garbage.Load(), Shed: n.Shed.Load(), Pushed: n.Pushed.Load(), Handshakes: n.Handshakes.Load(),
+		Garbage: n.Garbage.Load(), Shed: n.Shed.Load(), Pushed: n.Pushed.Load(), Disowned: n.Disowned.Load(), Handshakes: n.Handshakes.Load(),
 		Failed: n.Failed.Load(), WrongKeys: n.WrongKeys.Load(), Overflowed: n.Overflowed.Load(),
 		Truncated: n.Truncated.Load(), Moved: n.Moved.Load(), Proven: n.Proven.Load(), Throttled: n.Throttled.Load(),
 		Unsent: n.Unsent.Load(), SendErrors: n.SendErrors.Load(),
