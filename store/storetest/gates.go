@@ -56,6 +56,7 @@ func gateEveryFieldComesBack(t *testing.T, e Engine) {
 	var g command.Gate
 	fill(&g, "Command", "Version")
 	g.Command, g.State, g.Ending, g.From = c, command.GateClosed, command.HoldLapse, command.Scheduled
+	g.Through = c.Devices                        // a gate that let more through would be found out
 	g.PacedAt = at(5).Add(60 * time.Microsecond) // what a rate leaves
 	r.do(func(tx ledger.Tx) error {
 		if _, err := hold(tx, c, time.Time{}); err != nil {
@@ -233,6 +234,9 @@ func gateShownWithItsCommand(t *testing.T, e Engine) {
 	var gates []command.Gate
 	for i, s := range states {
 		c := staged(i+2, "a", "b")
+		if s == command.GateAwaiting {
+			c.Approval = &command.Demand{Approvers: 1, Role: command.ApproverRole}
+		}
 		r.do(func(tx ledger.Tx) error {
 			g, err := hold(tx, c, time.Time{})
 			if err != nil {
