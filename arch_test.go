@@ -52,7 +52,7 @@ var rooms = map[string]room{
 	"coap/endpoint":        {},
 	"coap/endpoint/simnet": {may: []string{"coap/endpoint"}, std: true},
 	"coap/udp":             {may: []string{"coap/endpoint"}},
-	"coap/dtls":            {may: []string{"coap/endpoint", "device"}, planned: true},
+	"coap/dtls":            {may: []string{"coap/endpoint", "device"}},
 
 	"httpapi":        {may: []string{"command", "device", "access", "cbor"}},
 	"httpapi/client": {},
