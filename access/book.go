@@ -195,6 +195,18 @@ func (b *Book) Used(every time.Duration) (used []TokenRecord) {
 	return used
 }
 
+// NoteUsed takes down what Used answered, once that is kept. It is no change
+// that anybody waits for.
+func (b *Book) NoteUsed(used []TokenRecord) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range used {
+		if t := b.tokens[r.ID]; t != nil {
+			t.LastUsedAt = r.LastUsedAt
+		}
+	}
+}
+
 // User is a user as the book knows him.
 func (b *Book) User(id string) (User, bool) {
 	b.mu.RLock()
@@ -210,6 +222,13 @@ func (b *Book) Users() int {
 	return len(b.users)
 }
 
+// Groups is how many groups there are.
+func (b *Book) Groups() int {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.groups)
+}
+
 // Granted lists the users who are limited to a group by a grant, in order.
 func (b *Book) Granted(group string) (ids []string) {
 	return b.those(func(e entry) bool {
@@ -220,6 +239,19 @@ func (b *Book) Granted(group string) (ids []string) {
 // Administrators lists those who may do everything everywhere, in order.
 func (b *Book) Administrators() []string {
 	return b.those(func(e entry) bool { return e.user.Administers() })
+}
+
+// Administered reports whether one of those has a token that works.
+func (b *Book) Administered() bool {
+	now := b.now()
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, t := range b.tokens {
+		if t.Works(now) && b.users[t.User].user.Administers() {
+			return true
+		}
+	}
+	return false
 }
 
 // Holders lists the users who are there and hold a role, administrators
@@ -267,6 +299,18 @@ func (b *Book) May(user, role string, labels map[string]string) bool {
 		}
 	}
 	return false
+}
+
+// MayAll reports whether a user may do what the role may to every device.
+func (b *Book) MayAll(user, role string) bool {
+	r, err := ParseRole(role)
+	if err != nil {
+		return false
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	e, ok := b.users[user]
+	return ok && !e.user.Disabled && e.user.Everywhere().Any(r|Admin)
 }
 
 // picks reports whether the i-th grant of e, which is limited, is for devices

@@ -1,9 +1,6 @@
 package access
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Limits of what is kept of people.
 const (
@@ -53,10 +50,18 @@ func (u User) Roles() (r Roles) {
 	return r
 }
 
-// Administers reports whether the user may do everything everywhere.
-func (u User) Administers() bool {
-	return !u.Disabled && slices.ContainsFunc(u.Grants, func(g Grant) bool { return g.Role.Any(Admin) && g.Everywhere() })
+// Everywhere are those that he was granted for all devices.
+func (u User) Everywhere() (r Roles) {
+	for _, g := range u.Grants {
+		if g.Everywhere() {
+			r |= g.Role
+		}
+	}
+	return r
 }
+
+// Administers reports whether the user may do everything everywhere.
+func (u User) Administers() bool { return !u.Disabled && u.Everywhere().Any(Admin) }
 
 // TokenRecord is what is kept of a token: what recognises it, and what is
 // known of it.

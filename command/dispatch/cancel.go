@@ -16,6 +16,9 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 	if err != nil {
 		return command.View{}, err
 	}
+	if err := d.mayAll(ctx, view.Command, devices, by, operator, approver); err != nil {
+		return command.View{}, err
+	}
 	asked, err := d.cancelPending(ctx, view.Command, devices, by)
 	if err != nil {
 		return command.View{}, err
@@ -92,6 +95,9 @@ func (d *Dispatcher) CancelDevice(ctx context.Context, name, by string) (int, er
 	count := 0
 	_, err := d.visit(ctx, ledger.Issues, byName(name), func(v *visit) error {
 		count = 0
+		if err := d.mayTo(by, v.dev, operator, approver); err != nil {
+			return err
+		}
 		open, err := v.tx.Open(v.dev.Handle)
 		if err != nil {
 			return err

@@ -30,13 +30,18 @@ func (d *Dispatcher) PutDevice(ctx context.Context, name string, e device.Edit, 
 		created = err == nil && !dev.RemovedAt.IsZero()
 		return dev, err
 	}
-	v, err = d.edit(ctx, find, e, by)
+	v, err = d.edit(ctx, find, e, by, func(v *visit) error {
+		if created {
+			return nil // it is nobody's yet
+		}
+		return d.entitled(by, operator, v.dev) // that the name is taken is no secret to who asks for it
+	})
 	return v, created, err
 }
 
 // EditDevice changes what an operator may change about a device.
 func (d *Dispatcher) EditDevice(ctx context.Context, name string, e device.Edit, by string) (device.View, error) {
-	return d.edit(ctx, present(name), e, by)
+	return d.edit(ctx, present(name), e, by, func(v *visit) error { return d.mayTo(by, v.dev, operator) })
 }
 
 // present finds a device that is there for operators.
@@ -50,17 +55,26 @@ func present(name string) finder {
 	}
 }
 
-func (d *Dispatcher) edit(ctx context.Context, find finder, e device.Edit, by string) (device.View, error) {
+// edit changes a device for who may change it as it is, which allow looks at,
+// and as it becomes: labels say who may what, and nobody lets himself in, or
+// others out, by them.
+func (d *Dispatcher) edit(ctx context.Context, find finder, e device.Edit, by string, allow func(*visit) error) (device.View, error) {
 	if err := checkEdit(e); err != nil {
 		return device.View{}, err
 	}
 	open := 0
 	v, err := d.visit(ctx, ledger.Registrations, find, func(v *visit) error {
+		if err := allow(v); err != nil {
+			return err
+		}
 		if e.Version != 0 && e.Version != v.dev.Version {
 			return command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
 		}
 		apply(&v.dev, e)
 		v.dev.RemovedAt, v.dirty = time.Time{}, true
+		if err := d.entitled(by, operator, v.dev); err != nil {
+			return err
+		}
 		xs, err := v.tx.Open(v.dev.Handle)
 		open = len(xs)
 		if err != nil {
@@ -109,6 +123,9 @@ func checkEdit(e device.Edit) error {
 // and observation are gone. Its handle and its history stay.
 func (d *Dispatcher) RemoveDevice(ctx context.Context, name string, ifVersion int64, by string) error {
 	_, err := d.visit(ctx, ledger.Registrations, present(name), func(v *visit) error {
+		if err := d.mayTo(by, v.dev, admin); err != nil {
+			return err
+		}
 		if ifVersion != 0 && ifVersion != v.dev.Version {
 			return command.Errorf(command.CodePrecondition, "the device was changed meanwhile")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +43,8 @@ type Dispatcher struct {
 	dev       bool
 	clocks    command.Clocks
 	schemas   Schemas
-	people    People
+	book      *access.Book
+	people    People // the book; nil: nobody keeps one
 	members   func(group string, labels map[string]string) bool
 	solo      bool
 	log       *slog.Logger
@@ -59,6 +61,8 @@ type Dispatcher struct {
 	again      chan struct{} // one token: present anew what is open
 	pending    chan struct{} // one token: write out what is pending
 	orphans    *rate.Limiter // events for reports on numbers that nobody knows
+	bookAnew   chan struct{} // one token: read the book of people from the store
+	amending   sync.Mutex    // held over a change to what the book holds
 }
 
 // Arrivals wait here while a commit is under way. When the queue is full the
@@ -96,20 +100,28 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		again:    make(chan struct{}, 1),
 		pending:  make(chan struct{}, 1),
 		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),
+		bookAnew: make(chan struct{}, 1),
 	}
 	if o.Book != nil {
-		d.people, d.members = o.Book, o.Book.Member
+		d.book, d.people, d.members = o.Book, o.Book, o.Book.Member
+	} else {
+		d.book = access.NewBook(o.Clock.Now) // kept for who looks people up, and asked by nobody
 	}
 	return d
 }
 
 // Run runs the loops until ctx ends.
 func (d *Dispatcher) Run(ctx context.Context) error {
+	// Before anything leaves: who is not known is not entitled.
+	if err := d.LoadPeople(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("dispatch: %w", err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	w := newWatch(d)
 	g.Go(func() error { return w.run(ctx) })
 	d.presentAnew()
 	d.writeOut()
+	g.Go(func() error { return d.runPeople(ctx) })
 	g.Go(func() error { return d.runArrivals(ctx) })
 	g.Go(func() error { return d.runFleets(ctx) })
 	g.Go(d.trusted(ctx, d.runGates))

@@ -255,7 +255,7 @@ func (d *Dispatcher) moveGate(ctx context.Context, id command.ID, kind command.K
 	if err != nil {
 		return command.View{}, err
 	}
-	if err := d.mayAll(ctx, view.Command, by); err != nil {
+	if err := d.mayAll(ctx, view.Command, nil, by, operator); err != nil {
 		return view, err
 	}
 	err = d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
@@ -44,6 +45,10 @@ type Store interface {
 	Held(ctx context.Context, commandN int64, visit func(device.Device) error) error
 	// Executions lists the executions of a command after a row, in order.
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	// Users lists users after a name, in the order of names, AllTokens what was
+	// not revoked of their tokens.
+	Users(ctx context.Context, after string, limit int) ([]access.User, bool, error)
+	AllTokens(ctx context.Context) ([]access.TokenRecord, error)
 	// Groups lists all groups.
 	Groups(ctx context.Context) ([]device.Group, error)
 	// Pick visits the devices that are there, with their names, labels and
@@ -56,6 +61,8 @@ type People interface {
 	// May reports whether somebody of that name is there and may do what the
 	// role may to a device with these labels. Administrators may what anybody may.
 	May(user, role string, labels map[string]string) bool
+	// MayAll reports whether that is so for every device there is, or will be.
+	MayAll(user, role string) bool
 	// Holders lists the users who are there and hold a role, administrators
 	// included, for any device at all.
 	Holders(role string) []string

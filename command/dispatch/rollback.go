@@ -83,6 +83,9 @@ func (r *rollback) stop(ctx context.Context) error {
 	if c.Devices == 1 || len(r.in.Devices) > 0 {
 		return nil
 	}
+	if err := r.d.mayAll(ctx, c, nil, r.in.By, operator); err != nil {
+		return err
+	}
 	if err := r.d.store.Update(ctx, ledger.Issues, r.alone); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -124,17 +125,84 @@ func (d *Dispatcher) resolveNames(ctx context.Context, in command.Intent) ([]dev
 func (d *Dispatcher) entitled(user, role string, devices ...device.Device) error {
 	for _, dev := range devices {
 		if !d.may(user, role, dev) {
-			return command.Errorf(command.CodeForbidden, "%q may not act as %s on device %q", user, role, dev.Name)
+			return d.forbidden(user, dev, role)
 		}
 	}
 	return nil
 }
 
-// mayAll refuses a user who may not act as operator on all devices of a command
-// on many: on those that it has reached, and on those that wait.
-func (d *Dispatcher) mayAll(ctx context.Context, c *command.Command, user string) error {
-	check := func(dev device.Device) error { return d.entitled(user, operator, dev) }
+// forbidden is the refusal of what a user may do in none of the roles. It names
+// the device if he sees it: a selector may have come to others.
+func (d *Dispatcher) forbidden(user string, dev device.Device, roles ...string) error {
+	on := "one of the devices"
+	if d.may(user, viewer, dev) {
+		on = fmt.Sprintf("device %q", dev.Name)
+	}
+	return command.Errorf(command.CodeForbidden, "%q may not act as %s on %s", user, strings.Join(roles, " or "), on)
+}
+
+// mayAll refuses a user who may act in none of the roles on one of a command's
+// devices, or of those of them that are named: on those that it has reached,
+// and on those that wait.
+func (d *Dispatcher) mayAll(ctx context.Context, c *command.Command, names []string, user string, roles ...string) error {
+	if user == "" || d.people == nil || slices.ContainsFunc(roles, func(role string) bool { return d.people.MayAll(user, role) }) {
+		return nil
+	}
+	check := func(dev device.Device) error {
+		if len(names) > 0 && !slices.Contains(names, dev.Name) || d.mayAny(user, dev, roles...) {
+			return nil
+		}
+		return d.forbidden(user, dev, roles...)
+	}
+	if err := d.reached(ctx, c, check); err != nil {
+		return err
+	}
 	return d.store.Held(ctx, c.N, check)
+}
+
+// reached visits the devices that a command has an execution on, with their
+// labels as they are now.
+func (d *Dispatcher) reached(ctx context.Context, c *command.Command, visit func(device.Device) error) error {
+	for after, more := int64(0), true; more; {
+		xs, left, err := d.store.Executions(ctx, c.ID, "", after, groupMax)
+		if err != nil {
+			return err
+		}
+		more = left && len(xs) > 0
+		err = d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+			for _, x := range xs {
+				after = x.N
+				dev, err := tx.Device(x.Device)
+				if err == nil {
+					err = visit(dev)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayTo refuses a user who may act in none of the roles on a device. A device
+// that he does not even see is not there for him.
+func (d *Dispatcher) mayTo(user string, dev device.Device, roles ...string) error {
+	switch {
+	case d.mayAny(user, dev, roles...):
+		return nil
+	case d.may(user, viewer, dev):
+		return d.forbidden(user, dev, roles...)
+	}
+	return command.Errorf(command.CodeNotFound, "no device is called %q", dev.Name)
+}
+
+func (d *Dispatcher) mayAny(user string, dev device.Device, roles ...string) bool {
+	return slices.ContainsFunc(roles, func(role string) bool { return d.may(user, role, dev) })
 }
 
 // may reports whether a user may act in a role on a device. What the server
@@ -145,6 +213,8 @@ func (d *Dispatcher) may(user, role string, dev device.Device) bool {
 
 // The roles that use cases ask for.
 const (
+	viewer   = "viewer"
 	operator = "operator"
+	admin    = "admin"
 	approver = command.ApproverRole
 )

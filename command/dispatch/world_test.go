@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/dispatch"
 	"behest/command/ledger"
@@ -29,7 +30,8 @@ type world struct {
 	doubt  *doubt
 	still  bool // the loops do not run
 
-	production bool // not development mode
+	production bool         // not development mode
+	book       *access.Book // nil: everybody may everything
 	stop       func()
 }
 
@@ -70,7 +72,7 @@ func (w *world) start() {
 	}
 	w.store = store
 	w.doubt = &doubt{Store: store}
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Schemas: schema.New()})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Book: w.book, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())
