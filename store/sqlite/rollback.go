@@ -52,12 +52,12 @@ func (t *tx) addSlot(x *command.Execution) error {
 	return nil
 }
 
-// Latest counts as effective what is on the wire and what has ended with an
-// effect that is not none: 4 is command.Sent, 0 is command.EffectNone.
+// Latest goes by the effect alone, which is none before the wire and unknown on
+// it: 0 is command.EffectNone.
 func (t *tx) Latest(device, slot, n int64) (command.Execution, error) {
 	return t.execution(`WHERE x.n = (
 		SELECT s.execution FROM slot s JOIN command y ON y.n = s.execution
-		WHERE s.device = +? AND s.slot = +? AND s.execution > ? AND y.state >= 4 AND y.effect <> 0
+		WHERE s.device = +? AND s.slot = +? AND s.execution > ? AND y.effect <> 0
 		ORDER BY s.execution DESC LIMIT 1)`, device, slot, n)
 }
 

@@ -115,6 +115,8 @@ func awaiting(t *testing.T, r *rig) {
 	diff(t, more, true)
 	got, _ = ids(many.N, 10)
 	diff(t, got, all[2:])
+	got, _ = ids(one.N, 10)
+	diff(t, got, all[3:])
 	r.do(func(tx ledger.Tx) error {
 		if err := step(tx, &x, command.Trigger{Kind: command.Deny}, at(9)); err != nil {
 			return err
@@ -206,6 +208,9 @@ func testSlots(t *testing.T, e Engine) {
 			}
 			return nil
 		})
+		if len(xs) > 0 {
+			agreeOnSlot(r, xs)
+		}
 	}
 	for round := range 3 {
 		for how := range 6 {
@@ -216,32 +221,43 @@ func testSlots(t *testing.T, e Engine) {
 			add(5, how, "a", "b")
 		}
 	}
-	for i := range xs {
-		held := xs[i].Device
-		latest, succeeded := int64(0), int64(0)
+	t.Logf("%d executions in a slot", len(xs))
+}
+
+// agreeOnSlot asks for the last ones from either end of what a device has in
+// slot 5, and around the middle.
+func agreeOnSlot(r *rig, xs []command.Execution) {
+	r.t.Helper()
+	held := xs[0].Device
+	for _, i := range []int{0, len(xs) / 2, len(xs) - 1} {
+		latest, succeeded, before := int64(0), int64(0), int64(0)
 		for j, x := range xs {
 			if j > i && (x.State.OnWire() || x.State.Ended() && x.Effect != command.EffectNone) {
 				latest = x.N
 			}
-			if j < i && x.State == command.Succeeded {
+			if x.State == command.Succeeded {
+				if j < i {
+					before = x.N
+				}
 				succeeded = x.N
 			}
 		}
 		r.do(func(tx ledger.Tx) error {
 			x, err := tx.Latest(held, 5, xs[i].N)
-			wantRow(t, "the latest", x, err, latest)
+			wantRow(r.t, "the latest", x, err, latest)
 			x, err = tx.Succeeded(held, 5, xs[i].N)
-			wantRow(t, "the last that succeeded", x, err, succeeded)
+			wantRow(r.t, "the last before it that succeeded", x, err, before)
+			x, err = tx.Succeeded(held, 5, xs[len(xs)-1].N+1)
+			wantRow(r.t, "the last that succeeded", x, err, succeeded)
 			x, err = tx.Latest(held, 7, 0)
-			wantRow(t, "one of another slot", x, err, 0)
+			wantRow(r.t, "one of another slot", x, err, 0)
 			return nil
 		})
 	}
-	t.Logf("%d executions in a slot", len(xs))
 }
 
 // wantRow wants the execution in row n, or none.
-func wantRow(t *testing.T, what string, x command.Execution, err error, n int64) {
+func wantRow(t testing.TB, what string, x command.Execution, err error, n int64) {
 	t.Helper()
 	switch {
 	case n == 0 && command.CodeOf(err) == command.CodeNotFound && err != nil:
