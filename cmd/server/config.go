@@ -28,6 +28,7 @@ type config struct {
 	CoAPS string `koanf:"coaps"`
 
 	TrustClock bool `koanf:"trust-clock"`
+	ResetAdmin bool `koanf:"reset-admin"`
 
 	CoAPInsecureListen bool `koanf:"coap-insecure-listen"`
 	HTTPInsecureListen bool `koanf:"http-insecure-listen"`
@@ -49,6 +50,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("coap", "127.0.0.1:5683", "address of plain CoAP for devices; port 0 takes a free one")
 	f.String("coaps", "", "address of CoAP over DTLS; not served by this version, so leave it empty")
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
+	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")
 	f.Duration("ack-timeout", 2*time.Second, "first wait for a device's ACK (RFC 7252 ACK_TIMEOUT); each retry doubles it")

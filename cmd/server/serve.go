@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 
 	"behest/access"
 	"behest/coap"
@@ -44,9 +43,6 @@ func serve(ctx context.Context, c config, stderr io.Writer) error {
 		return err
 	}
 	defer s.close()
-	if err := s.announce(); err != nil {
-		return err
-	}
 	err = s.services().run(ctx)
 	if err == nil {
 		log.Info("stopped")
@@ -60,6 +56,8 @@ type system struct {
 	log      *slog.Logger
 	store    *sqlite.Store
 	clock    *dispatch.Clock
+	book     *access.Book
+	token    tokenFile
 	dispatch *dispatch.Dispatcher
 	coap     *coap.Server
 	http     *httpapi.Server
@@ -86,8 +84,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err := removeFile(c.path(addressesFile)); err != nil {
 		return nil, err
 	}
-	people, err := s.people()
-	if err != nil {
+	if s.token, err = readTokenFile(c); err != nil {
 		return nil, err
 	}
 	pages, err := pageKey(c.path(pageKeyFile))
@@ -107,27 +104,13 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err != nil {
 		return nil, err
 	}
-	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Clock: s.clock, Dev: c.Dev, Schemas: schema.New(), Logger: log})
+	s.book = access.NewBook(s.clock.Now)
+	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Clock: s.clock, Dev: c.Dev, Book: s.book, Schemas: schema.New(), Logger: log})
 	s.coap.Bind(s.dispatch)
-	s.http, err = httpapi.New(s.dispatch, s.store, people, httpapi.Options{
+	s.http, err = httpapi.New(s.dispatch, s.store, s.book, httpapi.Options{
 		Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
 	})
 	return s, err
-}
-
-// people are the first administrator and his token.
-func (s *system) people() (*access.Book, error) {
-	name := adminTokenFile
-	if s.config.Dev {
-		name = devTokenFile
-	}
-	token, err := firstToken(s.config.path(name))
-	if err != nil {
-		return nil, err
-	}
-	book := access.NewBook(time.Now)
-	book.PutToken(access.TokenRecord{User: "admin", N: 1, Token: token})
-	return book, book.PutUser(access.User{ID: "admin", Grants: []access.Grant{{Role: access.Admin}}})
 }
 
 // synchronised asks the system about its clock; tests answer in its place.
@@ -160,15 +143,15 @@ func listenHTTP(addr string) (net.Listener, error) {
 // then no more loops, then no more commits.
 func (s *system) services() stack {
 	return stack{
-		{"http", func(ctx context.Context) error { return s.http.Serve(ctx, s.tcp) }},
-		{"coap", s.coap.Run},
-		{"dispatch", s.dispatch.Run},
-		{"store", s.store.Run},
+		{name: "http", first: s.announce, run: func(ctx context.Context) error { return s.http.Serve(ctx, s.tcp) }},
+		{name: "coap", run: s.coap.Run},
+		{name: "dispatch", first: s.appoint, run: s.dispatch.Run},
+		{name: "store", run: s.store.Run},
 	}
 }
 
 // announce says where the server listens.
-func (s *system) announce() error {
+func (s *system) announce(context.Context) error {
 	http, coap := s.tcp.Addr().String(), s.udp.LocalAddr().String()
 	a := addresses{HTTP: &http, CoAP: &coap}
 	if err := a.write(s.config.path(addressesFile)); err != nil {

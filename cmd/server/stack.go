@@ -7,8 +7,20 @@ import (
 
 // service is something that runs until its context ends.
 type service struct {
-	name string
-	run  func(context.Context) error
+	name  string
+	first func(context.Context) error // what is to be done before it runs, if anything; what it stands on runs already
+	run   func(context.Context) error
+}
+
+// prepare does what is to be done first.
+func (s service) prepare(ctx context.Context) error {
+	if s.first == nil {
+		return nil
+	}
+	if err := s.first(ctx); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	return nil
 }
 
 // stack runs services, and stops them one after the other, the first named
@@ -21,21 +33,29 @@ func (s stack) run(ctx context.Context) error {
 	ends := make([]chan error, len(s))
 	cancels := make([]context.CancelFunc, len(s))
 	first := make(chan int, len(s))
+	started := len(s)
+	var failed error
 	for i := len(s) - 1; i >= 0; i-- { // what is stopped last is started first
+		if failed = s[i].prepare(ctx); failed != nil {
+			break
+		}
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		ends[i], cancels[i] = make(chan error, 1), cancel
+		ends[i], cancels[i], started = make(chan error, 1), cancel, i
 		go func() {
 			ends[i] <- s[i].run(own)
 			first <- i
 		}()
 	}
-	var failed error
-	select {
-	case <-ctx.Done():
-	case i := <-first:
-		failed = fmt.Errorf("%s ended by itself", s[i].name)
+	if failed == nil {
+		select {
+		case <-ctx.Done():
+		case i := <-first:
+			failed = fmt.Errorf("%s ended by itself", s[i].name)
+		}
+	} else if ctx.Err() != nil {
+		failed = nil // it was told to stop, and did not get far
 	}
-	for i := range s {
+	for i := started; i < len(s); i++ {
 		cancels[i]()
 		if err := <-ends[i]; err != nil {
 			failed = fmt.Errorf("%s: %w", s[i].name, err)
