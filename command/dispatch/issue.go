@@ -184,7 +184,7 @@ func (d *Dispatcher) prepare(ctx context.Context, in command.Intent) (*issue, er
 	}
 	c.ID = command.ID(id)
 	i := &issue{d: d, in: in, intent: *c}
-	if named(in.Targets) && t.Approval == nil {
+	if named(in.Targets) && t.Approval == nil && c.Rollout == nil && c.Automatic == nil { // nothing to put a gate before
 		return i, i.aimAt(in.Targets.Devices)
 	}
 	devices, err := d.resolve(ctx, in)
