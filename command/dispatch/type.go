@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -74,7 +75,8 @@ func currentType(tx ledger.Tx, name string, version int) (command.Type, error) {
 // sameType reports whether two types say the same.
 func sameType(a, b command.Type) bool {
 	return a.Policy == b.Policy && a.Clocks == b.Clocks && a.Significance == b.Significance &&
-		bytes.Equal(a.Params, b.Params) && bytes.Equal(a.Result, b.Result) && slices.Equal(a.Slot, b.Slot)
+		bytes.Equal(a.Params, b.Params) && bytes.Equal(a.Result, b.Result) && slices.Equal(a.Slot, b.Slot) &&
+		reflect.DeepEqual(a.Approval, b.Approval) && reflect.DeepEqual(a.Rollback, b.Rollback)
 }
 
 func logType(tx ledger.Tx, kind command.EventType, t command.Type, by string) error {
