@@ -68,7 +68,8 @@ type Sees func(labels map[string]string) bool
 
 // Preview is what an intent would come to if it were issued now.
 type Preview struct {
-	Command *Command // as it would be: with its clocks, its approval and its digest
+	Command *Command // as it would be, with its clocks and its approval
+	Digest  []byte
 	Devices int
 	Offline []string // names, at most PageMax
 	Away    int      // how many are offline

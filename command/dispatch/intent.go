@@ -92,9 +92,6 @@ type faultFunc func(pointer, format string, args ...any)
 
 // checkTargets checks the targets, and drops repeated names.
 func checkTargets(fault faultFunc, t *command.Targets) {
-	if len(t.Groups) > 0 || t.Selector != "" || t.All {
-		fault("/targets", "groups, selectors and all are not served yet: name the devices")
-	}
 	t.Devices = slices.Compact(slices.Sorted(slices.Values(t.Devices))) // a copy: the caller's stays as it is
 	switch {
 	case len(t.Devices) == 0 && len(t.Groups) == 0 && t.Selector == "" && !t.All:

@@ -45,6 +45,8 @@ type Store interface {
 	Held(ctx context.Context, commandN int64, visit func(device.Device) error) error
 	// Executions lists the executions of a command after a row, in order.
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	// Awaiting lists commands that wait for approvals after a row, the oldest first.
+	Awaiting(ctx context.Context, after int64, limit int) ([]command.View, bool, error)
 	// Users lists users after a name, in the order of names, AllTokens what was
 	// not revoked of their tokens.
 	Users(ctx context.Context, after string, limit int) ([]access.User, bool, error)

@@ -42,6 +42,11 @@ func (d *Dispatcher) Preview(ctx context.Context, in command.Intent) (command.Pr
 	}
 	p := command.Preview{Command: &i.intent, Devices: len(devices), Refused: refused}
 	p.Command.CreatedAt = d.now()
+	view := command.View{Command: p.Command}
+	if len(devices) == 1 {
+		view.Only = &command.Execution{Command: p.Command, Name: devices[0].Name}
+	}
+	p.Digest = view.Digest()
 	for _, dev := range devices {
 		if dev.Online(p.Command.CreatedAt) {
 			continue
