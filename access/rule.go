@@ -19,6 +19,7 @@ const (
 const (
 	readers    = everyRole
 	operators  = Operator | Admin
+	approvers  = Approver | Admin            // whether in the role that a command asks for, its use case says
 	cancellers = Operator | Approver | Admin // stopping never needs more than seeing what runs
 	admins     = Admin
 )
@@ -32,6 +33,17 @@ var Rules = map[string]Rule{
 	"GET /v1/commands/{id}/executions":          {Roles: readers},
 	"GET /v1/commands/{id}/executions/{device}": {Roles: readers},
 	"POST /v1/commands/{id}/cancel":             {Roles: cancellers},
+	"POST /v1/commands/{id}/approve":            {Roles: approvers},
+	"POST /v1/commands/{id}/deny":               {Roles: approvers},
+	"POST /v1/commands/{id}/pause":              {Roles: operators},
+	"POST /v1/commands/{id}/resume":             {Roles: operators},
+	"POST /v1/commands/{id}/rollback":           {Roles: operators},
+	"POST /v1/commands/preview":                 {Roles: operators},
+	"GET /v1/approvals":                         {Roles: readers},
+	"GET /v1/groups":                            {Roles: readers},
+	"GET /v1/groups/{name}":                     {Roles: readers},
+	"PUT /v1/groups/{name}":                     {Roles: operators},
+	"DELETE /v1/groups/{name}":                  {Roles: operators},
 	"POST /v1/commands/batch":                   {Roles: operators},
 	"GET /v1/commands/{id}/events":              {Roles: readers},
 	"GET /v1/events":                            {Roles: readers},

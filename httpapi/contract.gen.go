@@ -16,6 +16,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ApprovalRuleRole.
+const (
+	ApprovalRuleRoleAdmin    ApprovalRuleRole = "admin"
+	ApprovalRuleRoleApprover ApprovalRuleRole = "approver"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalRuleRole enum.
+func (e ApprovalRuleRole) Valid() bool {
+	switch e {
+	case ApprovalRuleRoleAdmin:
+		return true
+	case ApprovalRuleRoleApprover:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Cause.
 const (
 	CauseApprovalLapsed     Cause = "approval_lapsed"
@@ -166,6 +184,24 @@ const (
 func (e CommandTypeRetired) Valid() bool {
 	switch e {
 	case CommandTypeRetiredTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DecisionDecision.
+const (
+	DecisionDecisionApprove DecisionDecision = "approve"
+	DecisionDecisionDeny    DecisionDecision = "deny"
+)
+
+// Valid indicates whether the value is a known member of the DecisionDecision enum.
+func (e DecisionDecision) Valid() bool {
+	switch e {
+	case DecisionDecisionApprove:
+		return true
+	case DecisionDecisionDeny:
 		return true
 	default:
 		return false
@@ -424,6 +460,27 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for RollbackRuleKind.
+const (
+	RollbackRuleKindInverse      RollbackRuleKind = "inverse"
+	RollbackRuleKindIrreversible RollbackRuleKind = "irreversible"
+	RollbackRuleKindRestore      RollbackRuleKind = "restore"
+)
+
+// Valid indicates whether the value is a known member of the RollbackRuleKind enum.
+func (e RollbackRuleKind) Valid() bool {
+	switch e {
+	case RollbackRuleKindInverse:
+		return true
+	case RollbackRuleKindIrreversible:
+		return true
+	case RollbackRuleKindRestore:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Significance.
 const (
 	SignificanceCritical Significance = "critical"
@@ -458,6 +515,43 @@ func (e TargetsAll) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// ApprovalRule Who must agree before a byte leaves: so many different people in that role, and not the one who asks. With `when`
+// or `groups`, only if one of the conditions holds or one of the targets is in one of the groups.
+type ApprovalRule struct {
+	// Approvers How many different people.
+	Approvers int `json:"approvers"`
+
+	// Role In which role. Left out: approver.
+	Role ApprovalRuleRole `json:"role,omitempty"`
+
+	// When Conditions on params, one of which is enough.
+	When []Condition `json:"when,omitempty"`
+
+	// Groups Groups of devices, one of which is enough.
+	Groups []string `json:"groups,omitempty"`
+}
+
+// ApprovalRuleRole In which role. Left out: approver.
+type ApprovalRuleRole string
+
+// Approvals defines model for Approvals.
+type Approvals struct {
+	// ApproversRequired How many different people must agree.
+	ApproversRequired int `json:"approvers_required"`
+
+	// Role In which role.
+	Role Role `json:"role"`
+
+	// Deadline Until when.
+	Deadline *Moment `json:"deadline,omitempty"`
+
+	// Solo Who asked for it may be among them: the server is run by one person.
+	Solo bool `json:"solo,omitempty"`
+
+	// Decisions What was said, in the order of time.
+	Decisions []Decision `json:"decisions"`
 }
 
 // Batch defines model for Batch.
@@ -579,6 +673,21 @@ type Command struct {
 
 	// Refused Targets that it could not have, each with why. It goes to the others.
 	Refused []Refusal `json:"refused,omitempty"`
+
+	// Rollout How it goes out.
+	Rollout *Rollout `json:"rollout,omitempty"`
+
+	// RolloutProgress How far that is. Left out once all are through.
+	RolloutProgress *Progress `json:"rollout_progress,omitempty"`
+
+	// Approvals What it needs before it goes, and what was said. Left out if it needs nothing.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// RollbackOf The command that it undoes.
+	RollbackOf CommandID `json:"rollback_of,omitempty"`
+
+	// RolledBackBy The youngest command that undoes it.
+	RolledBackBy CommandID `json:"rolled_back_by,omitempty"`
 }
 
 // CommandID A UUID of version 7, lower case. Ids sort by age.
@@ -649,6 +758,12 @@ type CommandType struct {
 
 	// CreatedBy The user who made this version.
 	CreatedBy string `json:"created_by"`
+
+	// Approval Who must agree before a byte leaves. Left out: nobody.
+	Approval json.RawMessage `json:"approval,omitempty"`
+
+	// Rollback The way back. Left out: there is none.
+	Rollback json.RawMessage `json:"rollback,omitempty"`
 }
 
 // CommandTypeRetired The version that retired it. Left out in any other.
@@ -701,15 +816,57 @@ type CommandTypeRules struct {
 	// Clocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
 	Clocks TypeClocks `json:"clocks,omitempty"`
 
-	// Approval Not served yet: 422.
+	// Approval Who must agree before a byte leaves. Left out: nobody.
 	Approval json.RawMessage `json:"approval,omitempty"`
 
-	// Rollback Not served yet: 422.
+	// Rollback The way back. Left out: there is none.
 	Rollback json.RawMessage `json:"rollback,omitempty"`
+}
+
+// Condition A JSON pointer into params, and one of the others. What is not there meets it.
+type Condition struct {
+	// Pointer Where the value is.
+	Pointer string `json:"pointer"`
+
+	// Above It is greater than that.
+	Above *float64 `json:"above,omitempty"`
+
+	// Below It is less than that.
+	Below *float64 `json:"below,omitempty"`
+
+	// Equals It is that, whatever JSON it is but null.
+	Equals interface{} `json:"equals,omitempty"`
 }
 
 // Counts How many executions are in which state. States without any are left out.
 type Counts map[string]int
+
+// Decide defines model for Decide.
+type Decide struct {
+	// Comment Why. At most 1024 bytes.
+	Comment string `json:"comment,omitempty"`
+
+	// Digest The `digest` of the command that was decided on.
+	Digest string `json:"digest"`
+}
+
+// Decision defines model for Decision.
+type Decision struct {
+	// User Who.
+	User string `json:"user"`
+
+	// Decision What.
+	Decision DecisionDecision `json:"decision"`
+
+	// Comment Why, if that was said.
+	Comment string `json:"comment,omitempty"`
+
+	// At A moment, RFC 3339 in UTC with milliseconds.
+	At Moment `json:"at"`
+}
+
+// DecisionDecision What.
+type DecisionDecision string
 
 // Device defines model for Device.
 type Device struct {
@@ -787,7 +944,10 @@ type Event struct {
 
 	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
 	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
-	// device; `type.declared` and `type.retired`. New types may come: ignore what you do not know.
+	// device; `type.declared` and `type.retired`; `approval.requested`, `approval.approved`, `approval.denied`,
+	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
+	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.` and
+	// `token.` likewise. New types may come: ignore what you do not know.
 	Type string `json:"type"`
 
 	// Time When it happened.
@@ -995,6 +1155,38 @@ type Fault struct {
 	Detail string `json:"detail"`
 }
 
+// Group defines model for Group.
+type Group struct {
+	// Name The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+	Name TypeName `json:"name"`
+
+	// Selector As it was written.
+	Selector string `json:"selector"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+
+	// ChangedAt A moment, RFC 3339 in UTC with milliseconds.
+	ChangedAt Moment `json:"changed_at"`
+
+	// ChangedBy The user who last changed it.
+	ChangedBy string `json:"changed_by"`
+}
+
+// GroupPage defines model for GroupPage.
+type GroupPage struct {
+	Items []Group `json:"items"`
+
+	// NextPageToken For the next page. Left out on the last.
+	NextPageToken string `json:"next_page_token,omitempty"`
+}
+
+// GroupRule defines model for GroupRule.
+type GroupRule struct {
+	// Selector Labels that must all be as it says, in the syntax of Kubernetes.
+	Selector string `json:"selector"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	// Status Always `ok`; anything else is a problem.
@@ -1029,6 +1221,10 @@ type Intent struct {
 
 	// Reason Why, for whoever reads it later. At most 1024 bytes.
 	Reason string `json:"reason,omitempty"`
+
+	// Rollout How a command goes out to many devices. Without waves or a rate, to all at once. Those that are not through yet are
+	// `pending`.
+	Rollout *Rollout `json:"rollout,omitempty"`
 
 	// RunForSeconds How long a device may take, from the first sign that it has it. Left out, the type decides (5 min).
 	RunForSeconds *int64 `json:"run_for_seconds,omitempty"`
@@ -1074,6 +1270,27 @@ type Observation struct {
 // `some_unknown`: of at least one device nobody can say, and until `settled` that may change.
 type Outcome string
 
+// Preview defines model for Preview.
+type Preview struct {
+	// DeviceCount How many devices the targets come to.
+	DeviceCount int `json:"device_count"`
+
+	// OfflineCount How many of them could not be told now.
+	OfflineCount int `json:"offline_count"`
+
+	// Offline The first 500 of those.
+	Offline []DeviceName `json:"offline,omitempty"`
+
+	// Refused Devices that would have no room, if at most 64 are named.
+	Refused []Refusal `json:"refused,omitempty"`
+
+	// Approvals What it would need before it goes.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Digest As the command would have it, were it issued now.
+	Digest string `json:"digest"`
+}
+
 // Problem Problem details (RFC 9457).
 type Problem struct {
 	// Type `urn:behest:problem:` and the code.
@@ -1105,6 +1322,15 @@ type Problem struct {
 
 	// Command With 409, the command whose state does not allow it.
 	Command *Command `json:"command,omitempty"`
+}
+
+// Progress How far a rollout is.
+type Progress struct {
+	// Wave The wave that goes now, from 1.
+	Wave int `json:"wave"`
+
+	// DevicesThrough How many devices were let through.
+	DevicesThrough int `json:"devices_through"`
 }
 
 // Redelivery `dedup`: it is presented again under the same number, and the device acts once. `safe`: likewise, and if its
@@ -1190,6 +1416,64 @@ type ReportStatus string
 // Role defines model for Role.
 type Role string
 
+// RollBack defines model for RollBack.
+type RollBack struct {
+	// Devices Only on these. Left out: on all that it may have had an effect on.
+	Devices []DeviceName `json:"devices,omitempty"`
+
+	// Force Although a newer command has set the same. It needs a reason.
+	Force bool `json:"force,omitempty"`
+
+	// Reason Why. At most 1024 bytes.
+	Reason string `json:"reason,omitempty"`
+}
+
+// RollbackRule The way back. `irreversible` (what holds without it): none. `inverse`: a command of another type, with params made
+// of literals and of JSON pointers into the params that are undone. `restore`: the same type with the value before,
+// which is what the device said in its report's `prev`, else the params of the last success in the same slot.
+type RollbackRule struct {
+	// Kind How.
+	Kind RollbackRuleKind `json:"kind"`
+
+	// Type The type that undoes it; of `inverse` only.
+	Type string `json:"type,omitempty"`
+
+	// Params What the inverse is told, by name; of `inverse` only. A text that begins with a slash is a pointer (`/rpm`);
+	// two slashes stand for a text that begins with one. Everything else is a literal.
+	Params map[string]json.RawMessage `json:"params,omitempty"`
+
+	// Automatic Past that share of failures and unknowns it is rolled back without anybody asking. Left out: never.
+	Automatic *Threshold `json:"automatic,omitempty"`
+}
+
+// RollbackRuleKind How.
+type RollbackRuleKind string
+
+// Rollout How a command goes out to many devices. Without waves or a rate, to all at once. Those that are not through yet are
+// `pending`.
+type Rollout struct {
+	// Waves How many go at a time, by count or by percent of all. What they leave over goes in a last wave.
+	Waves []Wave `json:"waves,omitempty"`
+
+	// RatePerMinute At most that many devices a minute.
+	RatePerMinute int `json:"rate_per_minute,omitempty"`
+
+	// WaveWithinSeconds After that the next wave goes, whatever has become of this one. Left out: only when it has ended.
+	WaveWithinSeconds int64 `json:"wave_within_seconds,omitempty"`
+
+	// AdvancePercent The next wave goes when that share of those that are through has ended. Left out: all.
+	AdvancePercent int `json:"advance_percent,omitempty"`
+
+	// Halt It halts when so many of those that have ended failed, or are unknown.
+	Halt *Threshold `json:"halt,omitempty"`
+
+	// Window Commands leave only then.
+	Window *Window `json:"window,omitempty"`
+
+	// RollbackOnHalt When it halts, what went out is rolled back.
+	RollbackOnHalt bool `json:"rollback_on_halt,omitempty"`
+}
+
 // Significance defines model for Significance.
 type Significance string
 
@@ -1211,11 +1495,41 @@ type Targets struct {
 // TargetsAll Every device that is known. It must be said in so many words.
 type TargetsAll bool
 
+// Threshold A share of failures and unknowns among what has ended, looked at once `minimum` have.
+type Threshold struct {
+	// Percent So many of a hundred that have ended.
+	Percent int `json:"percent"`
+
+	// Minimum How many must have ended first.
+	Minimum int `json:"minimum"`
+}
+
 // TypeClocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
 type TypeClocks = map[string]json.RawMessage
 
 // TypeName The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
 type TypeName = string
+
+// Wave One of the two.
+type Wave struct {
+	// Count So many devices.
+	Count int `json:"count,omitempty"`
+
+	// Percent So many of a hundred.
+	Percent int `json:"percent,omitempty"`
+}
+
+// Window A time that comes again.
+type Window struct {
+	// Cron When it opens: minute, hour, day, month, weekday.
+	Cron string `json:"cron"`
+
+	// DurationSeconds How long it stays open.
+	DurationSeconds int64 `json:"duration_seconds"`
+
+	// TimeZone By its IANA name. Left out: UTC.
+	TimeZone string `json:"time_zone,omitempty"`
+}
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -1246,6 +1560,15 @@ type WaitSeconds = int
 
 // Refused Problem details (RFC 9457).
 type Refused = Problem
+
+// ListApprovalsParams defines parameters for ListApprovals.
+type ListApprovalsParams struct {
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
 
 // ListCommandsParams defines parameters for ListCommands.
 type ListCommandsParams struct {
@@ -1389,6 +1712,27 @@ type ListEventsParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListGroupsParams defines parameters for ListGroups.
+type ListGroupsParams struct {
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
+// RemoveGroupParams defines parameters for RemoveGroup.
+type RemoveGroupParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutGroupParams defines parameters for PutGroup.
+type PutGroupParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListTypesParams defines parameters for ListTypes.
 type ListTypesParams struct {
 	// PageSize How many items a page has at most, 1 to 500.
@@ -1416,14 +1760,29 @@ type IssueCommandJSONRequestBody = Intent
 // IssueBatchJSONRequestBody defines body for IssueBatch for application/json ContentType.
 type IssueBatchJSONRequestBody = Batch
 
+// PreviewCommandJSONRequestBody defines body for PreviewCommand for application/json ContentType.
+type PreviewCommandJSONRequestBody = Intent
+
+// ApproveCommandJSONRequestBody defines body for ApproveCommand for application/json ContentType.
+type ApproveCommandJSONRequestBody = Decide
+
 // CancelCommandJSONRequestBody defines body for CancelCommand for application/json ContentType.
 type CancelCommandJSONRequestBody = Cancel
+
+// DenyCommandJSONRequestBody defines body for DenyCommand for application/json ContentType.
+type DenyCommandJSONRequestBody = Decide
+
+// RollBackCommandJSONRequestBody defines body for RollBackCommand for application/json ContentType.
+type RollBackCommandJSONRequestBody = RollBack
 
 // EditDeviceJSONRequestBody defines body for EditDevice for application/json ContentType.
 type EditDeviceJSONRequestBody = DeviceEdit
 
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceEdit
+
+// PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
+type PutGroupJSONRequestBody = GroupRule
 
 // PutTypeJSONRequestBody defines body for PutType for application/json ContentType.
 type PutTypeJSONRequestBody = CommandTypeRules
@@ -1445,6 +1804,9 @@ type ServerInterface interface {
 	// GetReady Whether the server can take work
 	// (GET /readyz)
 	GetReady(ctx echo.Context) error
+	// ListApprovals What waits for me
+	// (GET /v1/approvals)
+	ListApprovals(ctx echo.Context, params ListApprovalsParams) error
 	// ListCommands Commands, newest first
 	// (GET /v1/commands)
 	ListCommands(ctx echo.Context, params ListCommandsParams) error
@@ -1454,12 +1816,21 @@ type ServerInterface interface {
 	// IssueBatch Ask for up to 1,000 commands at once
 	// (POST /v1/commands/batch)
 	IssueBatch(ctx echo.Context, params IssueBatchParams) error
+	// PreviewCommand What a command would come to
+	// (POST /v1/commands/preview)
+	PreviewCommand(ctx echo.Context) error
 	// GetCommand One command
 	// (GET /v1/commands/{id})
 	GetCommand(ctx echo.Context, id OfCommand, params GetCommandParams) error
+	// ApproveCommand Agree that a command goes out
+	// (POST /v1/commands/{id}/approve)
+	ApproveCommand(ctx echo.Context, id OfCommand) error
 	// CancelCommand Stop a command, as far as that can still be done
 	// (POST /v1/commands/{id}/cancel)
 	CancelCommand(ctx echo.Context, id OfCommand) error
+	// DenyCommand Refuse that a command goes out
+	// (POST /v1/commands/{id}/deny)
+	DenyCommand(ctx echo.Context, id OfCommand) error
 	// ListCommandEvents What happened to one command, oldest first
 	// (GET /v1/commands/{id}/events)
 	ListCommandEvents(ctx echo.Context, id OfCommand, params ListCommandEventsParams) error
@@ -1469,6 +1840,15 @@ type ServerInterface interface {
 	// GetExecution A command on one device, with everything that the device reported
 	// (GET /v1/commands/{id}/executions/{device})
 	GetExecution(ctx echo.Context, id OfCommand, device OfDevice) error
+	// PauseCommand Let no more devices through for a while
+	// (POST /v1/commands/{id}/pause)
+	PauseCommand(ctx echo.Context, id OfCommand) error
+	// ResumeCommand Let a rollout go on
+	// (POST /v1/commands/{id}/resume)
+	ResumeCommand(ctx echo.Context, id OfCommand) error
+	// RollBackCommand Undo a command
+	// (POST /v1/commands/{id}/rollback)
+	RollBackCommand(ctx echo.Context, id OfCommand) error
 	// ListDevices Devices, in the order of their ids
 	// (GET /v1/devices)
 	ListDevices(ctx echo.Context, params ListDevicesParams) error
@@ -1490,6 +1870,18 @@ type ServerInterface interface {
 	// ListEvents What happened, oldest first
 	// (GET /v1/events)
 	ListEvents(ctx echo.Context, params ListEventsParams) error
+	// ListGroups Groups of devices, in the order of their names
+	// (GET /v1/groups)
+	ListGroups(ctx echo.Context, params ListGroupsParams) error
+	// RemoveGroup Forget a group
+	// (DELETE /v1/groups/{name})
+	RemoveGroup(ctx echo.Context, name TypeName, params RemoveGroupParams) error
+	// GetGroup One group
+	// (GET /v1/groups/{name})
+	GetGroup(ctx echo.Context, name TypeName) error
+	// PutGroup Name a selector, or change what a name stands for
+	// (PUT /v1/groups/{name})
+	PutGroup(ctx echo.Context, name TypeName, params PutGroupParams) error
 	// GetMe Whose token this is, and what it may do
 	// (GET /v1/me)
 	GetMe(ctx echo.Context) error
@@ -1557,6 +1949,31 @@ func (w *ServerInterfaceWrapper) GetReady(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetReady(ctx)
+	return err
+}
+
+// ListApprovals converts echo context to params.
+func (w *ServerInterfaceWrapper) ListApprovals(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListApprovalsParams
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListApprovals(ctx, params)
 	return err
 }
 
@@ -1705,6 +2122,15 @@ func (w *ServerInterfaceWrapper) IssueBatch(ctx echo.Context) error {
 	return err
 }
 
+// PreviewCommand converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewCommand(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewCommand(ctx)
+	return err
+}
+
 // GetCommand converts echo context to params.
 func (w *ServerInterfaceWrapper) GetCommand(ctx echo.Context) error {
 	var err error
@@ -1730,6 +2156,22 @@ func (w *ServerInterfaceWrapper) GetCommand(ctx echo.Context) error {
 	return err
 }
 
+// ApproveCommand converts echo context to params.
+func (w *ServerInterfaceWrapper) ApproveCommand(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OfCommand
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApproveCommand(ctx, id)
+	return err
+}
+
 // CancelCommand converts echo context to params.
 func (w *ServerInterfaceWrapper) CancelCommand(ctx echo.Context) error {
 	var err error
@@ -1743,6 +2185,22 @@ func (w *ServerInterfaceWrapper) CancelCommand(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CancelCommand(ctx, id)
+	return err
+}
+
+// DenyCommand converts echo context to params.
+func (w *ServerInterfaceWrapper) DenyCommand(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OfCommand
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DenyCommand(ctx, id)
 	return err
 }
 
@@ -1862,6 +2320,54 @@ func (w *ServerInterfaceWrapper) GetExecution(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetExecution(ctx, id, device)
+	return err
+}
+
+// PauseCommand converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseCommand(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OfCommand
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseCommand(ctx, id)
+	return err
+}
+
+// ResumeCommand converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeCommand(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OfCommand
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeCommand(ctx, id)
+	return err
+}
+
+// RollBackCommand converts echo context to params.
+func (w *ServerInterfaceWrapper) RollBackCommand(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id OfCommand
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RollBackCommand(ctx, id)
 	return err
 }
 
@@ -2100,6 +2606,119 @@ func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
 	return err
 }
 
+// ListGroups converts echo context to params.
+func (w *ServerInterfaceWrapper) ListGroups(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGroupsParams
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListGroups(ctx, params)
+	return err
+}
+
+// RemoveGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name TypeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RemoveGroupParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveGroup(ctx, name, params)
+	return err
+}
+
+// GetGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) GetGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name TypeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetGroup(ctx, name)
+	return err
+}
+
+// PutGroup converts echo context to params.
+func (w *ServerInterfaceWrapper) PutGroup(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name TypeName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutGroupParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutGroup(ctx, name, params)
+	return err
+}
+
 // GetMe converts echo context to params.
 func (w *ServerInterfaceWrapper) GetMe(ctx echo.Context) error {
 	var err error
@@ -2296,10 +2915,16 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/commands", wrapper.ListCommands, options.OperationMiddlewares["listCommands"]...)
 	router.POST(options.BaseURL+"/v1/commands", wrapper.IssueCommand, options.OperationMiddlewares["issueCommand"]...)
 	router.POST(options.BaseURL+"/v1/commands/batch", wrapper.IssueBatch, options.OperationMiddlewares["issueBatch"]...)
+	router.POST(options.BaseURL+"/v1/commands/preview", wrapper.PreviewCommand, options.OperationMiddlewares["previewCommand"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id", wrapper.GetCommand, options.OperationMiddlewares["getCommand"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/executions", wrapper.ListExecutions, options.OperationMiddlewares["listExecutions"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/executions/:device", wrapper.GetExecution, options.OperationMiddlewares["getExecution"]...)
 	router.POST(options.BaseURL+"/v1/commands/:id/cancel", wrapper.CancelCommand, options.OperationMiddlewares["cancelCommand"]...)
+	router.POST(options.BaseURL+"/v1/commands/:id/approve", wrapper.ApproveCommand, options.OperationMiddlewares["approveCommand"]...)
+	router.POST(options.BaseURL+"/v1/commands/:id/deny", wrapper.DenyCommand, options.OperationMiddlewares["denyCommand"]...)
+	router.POST(options.BaseURL+"/v1/commands/:id/pause", wrapper.PauseCommand, options.OperationMiddlewares["pauseCommand"]...)
+	router.POST(options.BaseURL+"/v1/commands/:id/resume", wrapper.ResumeCommand, options.OperationMiddlewares["resumeCommand"]...)
+	router.POST(options.BaseURL+"/v1/commands/:id/rollback", wrapper.RollBackCommand, options.OperationMiddlewares["rollBackCommand"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/events", wrapper.ListCommandEvents, options.OperationMiddlewares["listCommandEvents"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.ListEvents, options.OperationMiddlewares["listEvents"]...)
 	router.GET(options.BaseURL+"/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
@@ -2308,6 +2933,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/v1/devices/:device", wrapper.EditDevice, options.OperationMiddlewares["editDevice"]...)
 	router.PUT(options.BaseURL+"/v1/devices/:device", wrapper.PutDevice, options.OperationMiddlewares["putDevice"]...)
 	router.POST(options.BaseURL+"/v1/devices/:device/cancel", wrapper.CancelDevice, options.OperationMiddlewares["cancelDevice"]...)
+	router.GET(options.BaseURL+"/v1/approvals", wrapper.ListApprovals, options.OperationMiddlewares["listApprovals"]...)
+	router.GET(options.BaseURL+"/v1/groups", wrapper.ListGroups, options.OperationMiddlewares["listGroups"]...)
+	router.DELETE(options.BaseURL+"/v1/groups/:name", wrapper.RemoveGroup, options.OperationMiddlewares["removeGroup"]...)
+	router.GET(options.BaseURL+"/v1/groups/:name", wrapper.GetGroup, options.OperationMiddlewares["getGroup"]...)
+	router.PUT(options.BaseURL+"/v1/groups/:name", wrapper.PutGroup, options.OperationMiddlewares["putGroup"]...)
 	router.GET(options.BaseURL+"/v1/types", wrapper.ListTypes, options.OperationMiddlewares["listTypes"]...)
 	router.DELETE(options.BaseURL+"/v1/types/:name", wrapper.RetireType, options.OperationMiddlewares["retireType"]...)
 	router.GET(options.BaseURL+"/v1/types/:name", wrapper.GetType, options.OperationMiddlewares["getType"]...)
@@ -2517,6 +3147,45 @@ func (response GetReadydefaultApplicationProblemPlusJSONResponse) VisitGetReadyR
 	return err
 }
 
+type ListApprovalsRequestObject struct {
+	Params ListApprovalsParams
+}
+
+type ListApprovalsResponseObject interface {
+	VisitListApprovalsResponse(w http.ResponseWriter) error
+}
+
+type ListApprovals200JSONResponse CommandPage
+
+func (response ListApprovals200JSONResponse) VisitListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListApprovalsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListApprovalsdefaultApplicationProblemPlusJSONResponse) VisitListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCommandsRequestObject struct {
 	Params ListCommandsParams
 }
@@ -2644,6 +3313,45 @@ func (response IssueBatchdefaultApplicationProblemPlusJSONResponse) VisitIssueBa
 	return err
 }
 
+type PreviewCommandRequestObject struct {
+	Body *PreviewCommandJSONRequestBody
+}
+
+type PreviewCommandResponseObject interface {
+	VisitPreviewCommandResponse(w http.ResponseWriter) error
+}
+
+type PreviewCommand200JSONResponse Preview
+
+func (response PreviewCommand200JSONResponse) VisitPreviewCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewCommanddefaultApplicationProblemPlusJSONResponse) VisitPreviewCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetCommandRequestObject struct {
 	ID     OfCommand `json:"id"`
 	Params GetCommandParams
@@ -2684,6 +3392,46 @@ func (response GetCommanddefaultApplicationProblemPlusJSONResponse) VisitGetComm
 	return err
 }
 
+type ApproveCommandRequestObject struct {
+	ID   OfCommand `json:"id"`
+	Body *ApproveCommandJSONRequestBody
+}
+
+type ApproveCommandResponseObject interface {
+	VisitApproveCommandResponse(w http.ResponseWriter) error
+}
+
+type ApproveCommand200JSONResponse Command
+
+func (response ApproveCommand200JSONResponse) VisitApproveCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApproveCommanddefaultApplicationProblemPlusJSONResponse) VisitApproveCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CancelCommandRequestObject struct {
 	ID   OfCommand `json:"id"`
 	Body *CancelCommandJSONRequestBody
@@ -2713,6 +3461,46 @@ type CancelCommanddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CancelCommanddefaultApplicationProblemPlusJSONResponse) VisitCancelCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DenyCommandRequestObject struct {
+	ID   OfCommand `json:"id"`
+	Body *DenyCommandJSONRequestBody
+}
+
+type DenyCommandResponseObject interface {
+	VisitDenyCommandResponse(w http.ResponseWriter) error
+}
+
+type DenyCommand200JSONResponse Command
+
+func (response DenyCommand200JSONResponse) VisitDenyCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DenyCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DenyCommanddefaultApplicationProblemPlusJSONResponse) VisitDenyCommandResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2876,6 +3664,132 @@ type GetExecutiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetExecutiondefaultApplicationProblemPlusJSONResponse) VisitGetExecutionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCommandRequestObject struct {
+	ID OfCommand `json:"id"`
+}
+
+type PauseCommandResponseObject interface {
+	VisitPauseCommandResponse(w http.ResponseWriter) error
+}
+
+type PauseCommand200JSONResponse Command
+
+func (response PauseCommand200JSONResponse) VisitPauseCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PauseCommanddefaultApplicationProblemPlusJSONResponse) VisitPauseCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeCommandRequestObject struct {
+	ID OfCommand `json:"id"`
+}
+
+type ResumeCommandResponseObject interface {
+	VisitResumeCommandResponse(w http.ResponseWriter) error
+}
+
+type ResumeCommand200JSONResponse Command
+
+func (response ResumeCommand200JSONResponse) VisitResumeCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeCommanddefaultApplicationProblemPlusJSONResponse) VisitResumeCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RollBackCommandRequestObject struct {
+	ID   OfCommand `json:"id"`
+	Body *RollBackCommandJSONRequestBody
+}
+
+type RollBackCommandResponseObject interface {
+	VisitRollBackCommandResponse(w http.ResponseWriter) error
+}
+
+type RollBackCommand201ResponseHeaders struct {
+	Location string
+}
+
+type RollBackCommand201JSONResponse struct {
+	Body    Command
+	Headers RollBackCommand201ResponseHeaders
+}
+
+func (response RollBackCommand201JSONResponse) VisitRollBackCommandResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RollBackCommanddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RollBackCommanddefaultApplicationProblemPlusJSONResponse) VisitRollBackCommandResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3250,6 +4164,199 @@ func (response ListEventsdefaultApplicationProblemPlusJSONResponse) VisitListEve
 	return err
 }
 
+type ListGroupsRequestObject struct {
+	Params ListGroupsParams
+}
+
+type ListGroupsResponseObject interface {
+	VisitListGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListGroups200JSONResponse GroupPage
+
+func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveGroupRequestObject struct {
+	Name   TypeName `json:"name"`
+	Params RemoveGroupParams
+}
+
+type RemoveGroupResponseObject interface {
+	VisitRemoveGroupResponse(w http.ResponseWriter) error
+}
+
+type RemoveGroup204Response struct {
+}
+
+func (response RemoveGroup204Response) VisitRemoveGroupResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveGroupdefaultApplicationProblemPlusJSONResponse) VisitRemoveGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupRequestObject struct {
+	Name TypeName `json:"name"`
+}
+
+type GetGroupResponseObject interface {
+	VisitGetGroupResponse(w http.ResponseWriter) error
+}
+
+type GetGroup200ResponseHeaders struct {
+	ETag string
+}
+
+type GetGroup200JSONResponse struct {
+	Body    Group
+	Headers GetGroup200ResponseHeaders
+}
+
+func (response GetGroup200JSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetGroupdefaultApplicationProblemPlusJSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutGroupRequestObject struct {
+	Name   TypeName `json:"name"`
+	Params PutGroupParams
+	Body   *PutGroupJSONRequestBody
+}
+
+type PutGroupResponseObject interface {
+	VisitPutGroupResponse(w http.ResponseWriter) error
+}
+
+type PutGroup200ResponseHeaders struct {
+	ETag string
+}
+
+type PutGroup200JSONResponse struct {
+	Body    Group
+	Headers PutGroup200ResponseHeaders
+}
+
+func (response PutGroup200JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutGroup201ResponseHeaders struct {
+	ETag     string
+	Location string
+}
+
+type PutGroup201JSONResponse struct {
+	Body    Group
+	Headers PutGroup201ResponseHeaders
+}
+
+func (response PutGroup201JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetMeRequestObject struct {
 }
 
@@ -3538,6 +4645,9 @@ type StrictServerInterface interface {
 	// GetReady Whether the server can take work
 	// (GET /readyz)
 	GetReady(ctx context.Context, request GetReadyRequestObject) (GetReadyResponseObject, error)
+	// ListApprovals What waits for me
+	// (GET /v1/approvals)
+	ListApprovals(ctx context.Context, request ListApprovalsRequestObject) (ListApprovalsResponseObject, error)
 	// ListCommands Commands, newest first
 	// (GET /v1/commands)
 	ListCommands(ctx context.Context, request ListCommandsRequestObject) (ListCommandsResponseObject, error)
@@ -3547,12 +4657,21 @@ type StrictServerInterface interface {
 	// IssueBatch Ask for up to 1,000 commands at once
 	// (POST /v1/commands/batch)
 	IssueBatch(ctx context.Context, request IssueBatchRequestObject) (IssueBatchResponseObject, error)
+	// PreviewCommand What a command would come to
+	// (POST /v1/commands/preview)
+	PreviewCommand(ctx context.Context, request PreviewCommandRequestObject) (PreviewCommandResponseObject, error)
 	// GetCommand One command
 	// (GET /v1/commands/{id})
 	GetCommand(ctx context.Context, request GetCommandRequestObject) (GetCommandResponseObject, error)
+	// ApproveCommand Agree that a command goes out
+	// (POST /v1/commands/{id}/approve)
+	ApproveCommand(ctx context.Context, request ApproveCommandRequestObject) (ApproveCommandResponseObject, error)
 	// CancelCommand Stop a command, as far as that can still be done
 	// (POST /v1/commands/{id}/cancel)
 	CancelCommand(ctx context.Context, request CancelCommandRequestObject) (CancelCommandResponseObject, error)
+	// DenyCommand Refuse that a command goes out
+	// (POST /v1/commands/{id}/deny)
+	DenyCommand(ctx context.Context, request DenyCommandRequestObject) (DenyCommandResponseObject, error)
 	// ListCommandEvents What happened to one command, oldest first
 	// (GET /v1/commands/{id}/events)
 	ListCommandEvents(ctx context.Context, request ListCommandEventsRequestObject) (ListCommandEventsResponseObject, error)
@@ -3562,6 +4681,15 @@ type StrictServerInterface interface {
 	// GetExecution A command on one device, with everything that the device reported
 	// (GET /v1/commands/{id}/executions/{device})
 	GetExecution(ctx context.Context, request GetExecutionRequestObject) (GetExecutionResponseObject, error)
+	// PauseCommand Let no more devices through for a while
+	// (POST /v1/commands/{id}/pause)
+	PauseCommand(ctx context.Context, request PauseCommandRequestObject) (PauseCommandResponseObject, error)
+	// ResumeCommand Let a rollout go on
+	// (POST /v1/commands/{id}/resume)
+	ResumeCommand(ctx context.Context, request ResumeCommandRequestObject) (ResumeCommandResponseObject, error)
+	// RollBackCommand Undo a command
+	// (POST /v1/commands/{id}/rollback)
+	RollBackCommand(ctx context.Context, request RollBackCommandRequestObject) (RollBackCommandResponseObject, error)
 	// ListDevices Devices, in the order of their ids
 	// (GET /v1/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -3583,6 +4711,18 @@ type StrictServerInterface interface {
 	// ListEvents What happened, oldest first
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
+	// ListGroups Groups of devices, in the order of their names
+	// (GET /v1/groups)
+	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
+	// RemoveGroup Forget a group
+	// (DELETE /v1/groups/{name})
+	RemoveGroup(ctx context.Context, request RemoveGroupRequestObject) (RemoveGroupResponseObject, error)
+	// GetGroup One group
+	// (GET /v1/groups/{name})
+	GetGroup(ctx context.Context, request GetGroupRequestObject) (GetGroupResponseObject, error)
+	// PutGroup Name a selector, or change what a name stands for
+	// (PUT /v1/groups/{name})
+	PutGroup(ctx context.Context, request PutGroupRequestObject) (PutGroupResponseObject, error)
 	// GetMe Whose token this is, and what it may do
 	// (GET /v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -3730,6 +4870,31 @@ func (sh *strictHandler) GetReady(ctx echo.Context) error {
 	return nil
 }
 
+// ListApprovals operation middleware
+func (sh *strictHandler) ListApprovals(ctx echo.Context, params ListApprovalsParams) error {
+	var request ListApprovalsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListApprovals(ctx.Request().Context(), request.(ListApprovalsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListApprovals")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListApprovalsResponseObject); ok {
+		return validResponse.VisitListApprovalsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListCommands operation middleware
 func (sh *strictHandler) ListCommands(ctx echo.Context, params ListCommandsParams) error {
 	var request ListCommandsRequestObject
@@ -3851,6 +5016,52 @@ func (sh *strictHandler) IssueBatch(ctx echo.Context, params IssueBatchParams) e
 	return nil
 }
 
+// PreviewCommand operation middleware
+func (sh *strictHandler) PreviewCommand(ctx echo.Context) error {
+	var request PreviewCommandRequestObject
+
+	var body PreviewCommandJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewCommand(ctx.Request().Context(), request.(PreviewCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewCommand")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewCommandResponseObject); ok {
+		return validResponse.VisitPreviewCommandResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetCommand operation middleware
 func (sh *strictHandler) GetCommand(ctx echo.Context, id OfCommand, params GetCommandParams) error {
 	var request GetCommandRequestObject
@@ -3871,6 +5082,54 @@ func (sh *strictHandler) GetCommand(ctx echo.Context, id OfCommand, params GetCo
 		return err
 	} else if validResponse, ok := response.(GetCommandResponseObject); ok {
 		return validResponse.VisitGetCommandResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ApproveCommand operation middleware
+func (sh *strictHandler) ApproveCommand(ctx echo.Context, id OfCommand) error {
+	var request ApproveCommandRequestObject
+
+	request.ID = id
+
+	var body ApproveCommandJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApproveCommand(ctx.Request().Context(), request.(ApproveCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApproveCommand")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ApproveCommandResponseObject); ok {
+		return validResponse.VisitApproveCommandResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3922,6 +5181,54 @@ func (sh *strictHandler) CancelCommand(ctx echo.Context, id OfCommand) error {
 		return err
 	} else if validResponse, ok := response.(CancelCommandResponseObject); ok {
 		return validResponse.VisitCancelCommandResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DenyCommand operation middleware
+func (sh *strictHandler) DenyCommand(ctx echo.Context, id OfCommand) error {
+	var request DenyCommandRequestObject
+
+	request.ID = id
+
+	var body DenyCommandJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DenyCommand(ctx.Request().Context(), request.(DenyCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DenyCommand")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DenyCommandResponseObject); ok {
+		return validResponse.VisitDenyCommandResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4000,6 +5307,107 @@ func (sh *strictHandler) GetExecution(ctx echo.Context, id OfCommand, device OfD
 		return err
 	} else if validResponse, ok := response.(GetExecutionResponseObject); ok {
 		return validResponse.VisitGetExecutionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseCommand operation middleware
+func (sh *strictHandler) PauseCommand(ctx echo.Context, id OfCommand) error {
+	var request PauseCommandRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseCommand(ctx.Request().Context(), request.(PauseCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseCommand")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseCommandResponseObject); ok {
+		return validResponse.VisitPauseCommandResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeCommand operation middleware
+func (sh *strictHandler) ResumeCommand(ctx echo.Context, id OfCommand) error {
+	var request ResumeCommandRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeCommand(ctx.Request().Context(), request.(ResumeCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeCommand")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeCommandResponseObject); ok {
+		return validResponse.VisitResumeCommandResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RollBackCommand operation middleware
+func (sh *strictHandler) RollBackCommand(ctx echo.Context, id OfCommand) error {
+	var request RollBackCommandRequestObject
+
+	request.ID = id
+
+	var body RollBackCommandJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RollBackCommand(ctx.Request().Context(), request.(RollBackCommandRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RollBackCommand")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RollBackCommandResponseObject); ok {
+		return validResponse.VisitRollBackCommandResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4224,6 +5632,131 @@ func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) e
 		return err
 	} else if validResponse, ok := response.(ListEventsResponseObject); ok {
 		return validResponse.VisitListEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListGroups operation middleware
+func (sh *strictHandler) ListGroups(ctx echo.Context, params ListGroupsParams) error {
+	var request ListGroupsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGroups(ctx.Request().Context(), request.(ListGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGroups")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListGroupsResponseObject); ok {
+		return validResponse.VisitListGroupsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveGroup operation middleware
+func (sh *strictHandler) RemoveGroup(ctx echo.Context, name TypeName, params RemoveGroupParams) error {
+	var request RemoveGroupRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveGroup(ctx.Request().Context(), request.(RemoveGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveGroupResponseObject); ok {
+		return validResponse.VisitRemoveGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetGroup operation middleware
+func (sh *strictHandler) GetGroup(ctx echo.Context, name TypeName) error {
+	var request GetGroupRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGroup(ctx.Request().Context(), request.(GetGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetGroupResponseObject); ok {
+		return validResponse.VisitGetGroupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutGroup operation middleware
+func (sh *strictHandler) PutGroup(ctx echo.Context, name TypeName, params PutGroupParams) error {
+	var request PutGroupRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body PutGroupJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutGroup(ctx.Request().Context(), request.(PutGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutGroup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutGroupResponseObject); ok {
+		return validResponse.VisitPutGroupResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

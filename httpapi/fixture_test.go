@@ -66,6 +66,7 @@ type desk struct {
 	device       func(name string) (device.View, error)
 	devices      func(f device.Filter) ([]device.View, bool, error)
 	health       func(ctx context.Context) error
+	desked
 
 	mu   sync.Mutex
 	kept map[[32]byte]kept // answers under keys

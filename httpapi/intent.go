@@ -23,7 +23,7 @@ func intentOf(b *Intent, user string) (command.Intent, error) {
 		},
 		Labels: b.Labels, Reason: b.Reason, RequestedBy: user,
 		DeliverWithin: seconds(b.DeliverWithinSeconds), RunFor: seconds(b.RunForSeconds),
-		ExpectTargets: b.ExpectTargets, AllowUnregistered: b.AllowUnregistered,
+		ExpectTargets: b.ExpectTargets, AllowUnregistered: b.AllowUnregistered, Rollout: rolloutOf(b.Rollout),
 	}
 	if b.NotBefore != nil {
 		in.NotBefore = time.Time(*b.NotBefore).Truncate(time.Millisecond)

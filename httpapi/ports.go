@@ -10,6 +10,13 @@ import (
 // UseCases are what operators can ask for. An answer without an error means
 // that it is on disk. Refusals are *command.Error.
 type UseCases interface {
+	Issuing
+	Deciding
+	Keeping
+}
+
+// Issuing is of commands as they come and go.
+type Issuing interface {
 	Issue(ctx context.Context, in command.Intent) (command.Issued, error)
 	// IssueBatch accepts many in one commit, each answered at its own place.
 	IssueBatch(ctx context.Context, in []command.Intent) (issued []command.Issued, errs []error, err error)
@@ -20,30 +27,62 @@ type UseCases interface {
 	// called more than once.
 	IssueOnce(ctx context.Context, once command.Claim, in []command.Intent,
 		render func([]command.Issued, []error) []byte) (body []byte, again bool, err error)
+	// Preview is what Issue would come to. It writes nothing.
+	Preview(ctx context.Context, in command.Intent) (command.Preview, error)
+	// Rollback issues the command that undoes another. CodeConflict says why
+	// there is no way back.
+	Rollback(ctx context.Context, id command.ID, in command.RollbackIntent) (command.Issued, error)
 	// Cancel answers with the command as it stands also beside CodeConflict.
 	Cancel(ctx context.Context, id command.ID, devices []string, by string) (command.View, error)
 	CancelDevice(ctx context.Context, name, by string) (canceled int, err error)
 	// Wait answers when the command has ended, or when ctx is done: then with
 	// the present state, and without an error.
 	Wait(ctx context.Context, id command.ID) (command.View, error)
+}
 
+// Deciding is of commands that are held back. What moves one answers with it
+// as it stands also beside CodeConflict.
+type Deciding interface {
+	Approve(ctx context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error)
+	Deny(ctx context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error)
+	Pause(ctx context.Context, id command.ID, by string) (command.View, error)
+	Resume(ctx context.Context, id command.ID, by string) (command.View, error)
+	// Approvals lists what waits for a user's decision after a row, the oldest
+	// first. next is where to go on: what is before it has been looked at.
+	Approvals(ctx context.Context, user string, after int64, limit int) (views []command.View, next int64, more bool, err error)
+}
+
+// Keeping is of what lasts. What is put or removed must have that version; 0:
+// whatever it has.
+type Keeping interface {
 	PutDevice(ctx context.Context, name string, e device.Edit, by string) (v device.View, created bool, err error)
 	EditDevice(ctx context.Context, name string, e device.Edit, by string) (device.View, error)
-	// RemoveDevice removes the device if it has that version; 0: whatever it has.
 	RemoveDevice(ctx context.Context, name string, ifVersion int64, by string) error
-
-	// PutType declares a type, or makes its next version if it has that version
-	// now; 0: whatever it has. What would change nothing makes none.
+	// PutType declares a type, or makes its next version. What would change
+	// nothing makes none.
 	PutType(ctx context.Context, t command.Type, ifVersion int, by string) (out command.Type, created bool, err error)
 	RetireType(ctx context.Context, name string, ifVersion int, by string) error
+	// PutGroup names a selector, or changes what a name stands for.
+	PutGroup(ctx context.Context, g device.Group, ifVersion int64, by string) (out device.Group, created bool, err error)
+	RemoveGroup(ctx context.Context, name string, ifVersion int64, by string) error
 }
 
 // Reads are what operators can look at: committed state, never a promise.
 type Reads interface {
+	CommandReads
+	SolutionReads
+}
+
+// CommandReads are of what was asked for, and what became of it.
+type CommandReads interface {
 	Command(ctx context.Context, id command.ID) (command.View, error)
 	Commands(ctx context.Context, f command.Filter) (views []command.View, more bool, err error)
 	Execution(ctx context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error)
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+}
+
+// SolutionReads are of what there is to command.
+type SolutionReads interface {
 	Device(ctx context.Context, name string) (device.View, error)
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
 	// Type is the latest version of a command type, also if that retired it.
@@ -51,6 +90,9 @@ type Reads interface {
 	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
 	// Types lists those that are not retired, by name.
 	Types(ctx context.Context, after string, limit int) ([]command.Type, bool, error)
+	GroupNamed(ctx context.Context, name string) (device.Group, error)
+	// GroupPage lists groups after a name, in the order of names.
+	GroupPage(ctx context.Context, after string, limit int) ([]device.Group, bool, error)
 	Health(ctx context.Context) error
 }
 

@@ -21,17 +21,23 @@ const (
 	commandBodyMax = 8 << 20   // 100,000 targets with names of 63 bytes, and params of 64 KiB
 	batchBodyMax   = 8 << 20   // 1,000 commands of 8 KiB
 	cancelBodyMax  = 256 << 10 // 500 names, each character escaped
+	decideBodyMax  = 16 << 10  // a comment, or a selector
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
 	typeBodyMax    = 512 << 10 // two schemas of 64 KiB, indented or escaped
 )
 
 var bodyMax = map[string]int64{
-	"POST /v1/commands":             commandBodyMax,
-	"POST /v1/commands/batch":       batchBodyMax,
-	"POST /v1/commands/{id}/cancel": cancelBodyMax,
-	"PUT /v1/devices/{device}":      editBodyMax,
-	"PATCH /v1/devices/{device}":    editBodyMax,
-	"PUT /v1/types/{name}":          typeBodyMax,
+	"POST /v1/commands":               commandBodyMax,
+	"POST /v1/commands/batch":         batchBodyMax,
+	"POST /v1/commands/preview":       commandBodyMax,
+	"POST /v1/commands/{id}/cancel":   cancelBodyMax,
+	"POST /v1/commands/{id}/approve":  decideBodyMax,
+	"POST /v1/commands/{id}/deny":     decideBodyMax,
+	"POST /v1/commands/{id}/rollback": cancelBodyMax,
+	"PUT /v1/groups/{name}":           decideBodyMax,
+	"PUT /v1/devices/{device}":        editBodyMax,
+	"PATCH /v1/devices/{device}":      editBodyMax,
+	"PUT /v1/types/{name}":            typeBodyMax,
 }
 
 // bodyWithin is how long a body may take to arrive: 8 MiB at 2 Mbit/s.

@@ -97,6 +97,25 @@ var badInput = []ask{
 	{name: "a query that is not well-formed", path: "/v1/commands?state=%zz"},
 	{name: "a query that is not UTF-8", path: "/v1/commands?type=%ff"},
 
+	// Commands that are held back, and ways back.
+	{name: "a decision without a digest", as: "approver", path: commandPath + "/approve", body: `{"comment":"yes"}`},
+	{name: "a decision on a digest that is none", as: "approver", path: commandPath + "/deny", body: `{"digest":"SHA256:00","coment":"no"}`},
+	{name: "no decision", as: "approver", method: "POST", path: commandPath + "/approve"},
+	{name: "an operator who approves", path: commandPath + "/approve", body: decideBody("")},
+	{name: "an approver who pauses", as: "approver", method: "POST", path: commandPath + "/pause"},
+	{name: "a viewer who rolls back", as: "viewer", method: "POST", path: commandPath + "/rollback"},
+	{name: "a pause with a body", path: commandPath + "/pause", body: `{}`},
+	{name: "a rollback of nothing known", path: commandPath + "/rollback", body: `{"devices":[],"forced":true,"reason":7}`},
+	{name: "a rollback of no command", method: "POST", path: "/v1/commands/42/rollback"},
+	{name: "rollouts of another shape", path: "/v1/commands",
+		body: with(`"rollout":{"waves":[{},{"count":1,"percent":2},{"count":0},7],"rate_per_minute":0,"halt":{"percent":5},"window":{"cron":"often"},"speed":1}`)},
+	{name: "a rollout that says nothing", path: "/v1/commands", body: with(`"rollout":{}`)},
+	{name: "a preview of nothing", path: "/v1/commands/preview", body: `{}`},
+	{name: "a group without a selector", method: "PUT", path: "/v1/groups/north", body: `{"devices":["a"]}`},
+	{name: "a group with a slash", method: "PUT", path: "/v1/groups/a%2Fb", body: `{"selector":"a=b"}`},
+	{name: "a group's name that is too long in bytes", path: "/v1/groups/" + strings.Repeat("%C3%A9", 32)},
+	{name: "a group that is not there", path: "/v1/groups/south"},
+
 	// Devices.
 	{name: "edits out of range", method: "PATCH", path: "/v1/devices/pump-7", body: `{"ack_timeout_seconds":-1,"awake_seconds":86401}`},
 	{name: "an edit of what nobody may edit", method: "PATCH", path: "/v1/devices/pump-7", body: `{"id":"x","last_seq":1}`},
@@ -121,8 +140,12 @@ var badInput = []ask{
 		body: `{"clocks":{"run_for_seconds":1e2,"use_within_seconds":{"min":1.0}}}`},
 	{name: "rules that contradict each other", as: "admin", method: "PUT", path: "/v1/types/t",
 		body: `{"slot":["rpm"],"parallel":true,"urgent":true,"clocks":{"run_for_seconds":{"min":9,"max":1}}}`},
-	{name: "approval and rollback", as: "admin", method: "PUT", path: "/v1/types/t",
-		body: `{"approval":{"approvers":2,"role":"approver"},"rollback":{"kind":"irreversible"}}`},
+	{name: "approval and rollback of another shape", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"approval":{"approvers":0,"role":"operator","when":[{"pointer":"/rpm"},{"pointer":"/a","above":1,"below":2}],"who":"ann"},` +
+			`"rollback":{"kind":"undo","automatic":{"percent":101}}}`},
+	{name: "approval and rollback that contradict themselves", as: "admin", method: "PUT", path: "/v1/types/t",
+		body: `{"approval":{"approvers":1,"when":[{"pointer":"rpm","above":1}]},"rollback":{"kind":"restore","type":"u","params":{"a":"/a"}}}`},
+	{name: "approvers that are written as a float", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"approval":{"approvers":1e0}}`},
 	{name: "a type's name in its body", as: "admin", method: "PUT", path: "/v1/types/t", body: `{"name":"t","version":4}`},
 	{name: "a type with a slash", as: "admin", method: "PUT", path: "/v1/types/a%2Fb", body: `{}`},
 	{name: "a type's name that is too long in bytes", path: "/v1/types/" + strings.Repeat("%C3%A9", 32)},
@@ -193,6 +216,28 @@ func TestBadInputIsAnsweredExactly(t *testing.T) {
 		},
 		retire:       func(string, int, string) error { t.Error("RetireType was called"); return nil },
 		cancelDevice: func(string, string) (int, error) { t.Error("CancelDevice was called"); return 0, nil },
+	}
+	d.desked = desked{
+		decide: func(command.ID, command.Decision) (command.View, error) {
+			t.Error("Approve or Deny was called")
+			return command.View{}, nil
+		},
+		gate: func(command.ID, command.Kind, string) (command.View, error) {
+			t.Error("Pause or Resume was called")
+			return command.View{}, nil
+		},
+		rollback: func(command.ID, command.RollbackIntent) (command.Issued, error) {
+			t.Error("Rollback was called")
+			return command.Issued{}, nil
+		},
+		preview: func(command.Intent) (command.Preview, error) {
+			t.Error("Preview was called")
+			return command.Preview{}, nil
+		},
+		putGroup: func(g device.Group, _ int64, _ string) (device.Group, bool, error) {
+			t.Error("PutGroup was called")
+			return g, false, nil
+		},
 	}
 	s := serve(t, d, d, Options{})
 	var b strings.Builder

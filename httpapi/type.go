@@ -10,8 +10,7 @@ import (
 	"behest/command"
 )
 
-// typeOf turns the rules in a body into a type. Parts of the contract that are
-// not served are refused: to accept and ignore them would be a lie.
+// typeOf turns the rules in a body into a type.
 func typeOf(name string, b *CommandTypeRules) (command.Type, error) {
 	t := command.Type{
 		Name: name,
@@ -36,18 +35,24 @@ func typeOf(name string, b *CommandTypeRules) (command.Type, error) {
 	if len(faults) > 0 {
 		return t, malformed(faults...)
 	}
-	for _, part := range []struct {
-		pointer string
-		said    json.RawMessage
-	}{{"/approval", b.Approval}, {"/rollback", b.Rollback}} {
-		if part.said != nil {
-			faults = append(faults, command.Field{Pointer: part.pointer, Detail: "is not served yet"})
-		}
-	}
+	t.Approval, faults = partOf[command.ApprovalRule]("/approval", b.Approval, faults)
+	t.Rollback, faults = partOf[command.RollbackRule]("/rollback", b.Rollback, faults)
 	if len(faults) > 0 {
-		return t, &command.Error{Code: command.CodeInvalid, Msg: "the type cannot be declared like that", Fields: faults}
+		return t, malformed(faults...)
 	}
 	return t, nil
+}
+
+// partOf reads a part of a type whose shape the contract has checked.
+func partOf[T any](pointer string, raw json.RawMessage, faults []command.Field) (*T, []command.Field) {
+	if raw = unlessNull(raw); raw == nil {
+		return nil, faults
+	}
+	part := new(T)
+	if err := json.Unmarshal(raw, part); err != nil { // 1e2 for an integer, which the contract takes
+		return nil, append(faults, command.Field{Pointer: pointer, Detail: "holds a number that is not written as an integer"})
+	}
+	return part, faults
 }
 
 // schemaOf is a schema without the space between its tokens, which makes no
@@ -98,6 +103,12 @@ func viewType(t command.Type) CommandType {
 		Parallel: t.Policy.Parallel, Urgent: t.Policy.Urgent, Fresh: t.Policy.Fresh, Slot: t.Slot,
 		Significance: Significance(t.Significance.String()), Retired: CommandTypeRetired(t.Retired),
 		CreatedAt: Time(t.CreatedAt), CreatedBy: t.CreatedBy,
+	}
+	if t.Approval != nil {
+		out.Approval, _ = json.Marshal(t.Approval) // of plain values
+	}
+	if t.Rollback != nil {
+		out.Rollback, _ = json.Marshal(t.Rollback) // likewise
 	}
 	t.Clocks.Each(func(name string, b command.Bound) {
 		if out.Clocks == nil {

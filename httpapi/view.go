@@ -42,6 +42,11 @@ func viewCommand(v command.View) Command {
 		out.Pending = &v.Tally.Pending
 	}
 	out.Refused = viewRefused(v.Refused)
+	out.Rollout, out.Approvals = viewRollout(c.Rollout), viewApprovals(v)
+	if g := v.Gate; g != nil && c.Rollout != nil && g.State < command.GateClosed {
+		out.RolloutProgress = &Progress{Wave: g.Wave + 1, DevicesThrough: g.Through}
+	}
+	out.RollbackOf, out.RolledBackBy = idOf(c.RollbackOf), idOf(v.RolledBackBy)
 	for _, s := range command.States {
 		if n := v.Tally.Count[s]; n > 0 {
 			out.Counts[s.String()] = n

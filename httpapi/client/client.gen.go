@@ -17,6 +17,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ApprovalRuleRole.
+const (
+	ApprovalRuleRoleAdmin    ApprovalRuleRole = "admin"
+	ApprovalRuleRoleApprover ApprovalRuleRole = "approver"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalRuleRole enum.
+func (e ApprovalRuleRole) Valid() bool {
+	switch e {
+	case ApprovalRuleRoleAdmin:
+		return true
+	case ApprovalRuleRoleApprover:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Cause.
 const (
 	CauseApprovalLapsed     Cause = "approval_lapsed"
@@ -167,6 +185,24 @@ const (
 func (e CommandTypeRetired) Valid() bool {
 	switch e {
 	case CommandTypeRetiredTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DecisionDecision.
+const (
+	DecisionDecisionApprove DecisionDecision = "approve"
+	DecisionDecisionDeny    DecisionDecision = "deny"
+)
+
+// Valid indicates whether the value is a known member of the DecisionDecision enum.
+func (e DecisionDecision) Valid() bool {
+	switch e {
+	case DecisionDecisionApprove:
+		return true
+	case DecisionDecisionDeny:
 		return true
 	default:
 		return false
@@ -425,6 +461,27 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for RollbackRuleKind.
+const (
+	RollbackRuleKindInverse      RollbackRuleKind = "inverse"
+	RollbackRuleKindIrreversible RollbackRuleKind = "irreversible"
+	RollbackRuleKindRestore      RollbackRuleKind = "restore"
+)
+
+// Valid indicates whether the value is a known member of the RollbackRuleKind enum.
+func (e RollbackRuleKind) Valid() bool {
+	switch e {
+	case RollbackRuleKindInverse:
+		return true
+	case RollbackRuleKindIrreversible:
+		return true
+	case RollbackRuleKindRestore:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Significance.
 const (
 	SignificanceCritical Significance = "critical"
@@ -459,6 +516,43 @@ func (e TargetsAll) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// ApprovalRule Who must agree before a byte leaves: so many different people in that role, and not the one who asks. With `when`
+// or `groups`, only if one of the conditions holds or one of the targets is in one of the groups.
+type ApprovalRule struct {
+	// Approvers How many different people.
+	Approvers int `json:"approvers"`
+
+	// Role In which role. Left out: approver.
+	Role ApprovalRuleRole `json:"role,omitempty"`
+
+	// When Conditions on params, one of which is enough.
+	When []Condition `json:"when,omitempty"`
+
+	// Groups Groups of devices, one of which is enough.
+	Groups []string `json:"groups,omitempty"`
+}
+
+// ApprovalRuleRole In which role. Left out: approver.
+type ApprovalRuleRole string
+
+// Approvals defines model for Approvals.
+type Approvals struct {
+	// ApproversRequired How many different people must agree.
+	ApproversRequired int `json:"approvers_required"`
+
+	// Role In which role.
+	Role Role `json:"role"`
+
+	// Deadline Until when.
+	Deadline *Moment `json:"deadline,omitempty"`
+
+	// Solo Who asked for it may be among them: the server is run by one person.
+	Solo bool `json:"solo,omitempty"`
+
+	// Decisions What was said, in the order of time.
+	Decisions []Decision `json:"decisions"`
 }
 
 // Batch defines model for Batch.
@@ -580,6 +674,21 @@ type Command struct {
 
 	// Refused Targets that it could not have, each with why. It goes to the others.
 	Refused []Refusal `json:"refused,omitempty"`
+
+	// Rollout How it goes out.
+	Rollout *Rollout `json:"rollout,omitempty"`
+
+	// RolloutProgress How far that is. Left out once all are through.
+	RolloutProgress *Progress `json:"rollout_progress,omitempty"`
+
+	// Approvals What it needs before it goes, and what was said. Left out if it needs nothing.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// RollbackOf The command that it undoes.
+	RollbackOf CommandID `json:"rollback_of,omitempty"`
+
+	// RolledBackBy The youngest command that undoes it.
+	RolledBackBy CommandID `json:"rolled_back_by,omitempty"`
 }
 
 // CommandID A UUID of version 7, lower case. Ids sort by age.
@@ -650,6 +759,12 @@ type CommandType struct {
 
 	// CreatedBy The user who made this version.
 	CreatedBy string `json:"created_by"`
+
+	// Approval Who must agree before a byte leaves. Left out: nobody.
+	Approval json.RawMessage `json:"approval,omitempty"`
+
+	// Rollback The way back. Left out: there is none.
+	Rollback json.RawMessage `json:"rollback,omitempty"`
 }
 
 // CommandTypeRetired The version that retired it. Left out in any other.
@@ -702,15 +817,57 @@ type CommandTypeRules struct {
 	// Clocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
 	Clocks TypeClocks `json:"clocks,omitempty"`
 
-	// Approval Not served yet: 422.
+	// Approval Who must agree before a byte leaves. Left out: nobody.
 	Approval json.RawMessage `json:"approval,omitempty"`
 
-	// Rollback Not served yet: 422.
+	// Rollback The way back. Left out: there is none.
 	Rollback json.RawMessage `json:"rollback,omitempty"`
+}
+
+// Condition A JSON pointer into params, and one of the others. What is not there meets it.
+type Condition struct {
+	// Pointer Where the value is.
+	Pointer string `json:"pointer"`
+
+	// Above It is greater than that.
+	Above *float64 `json:"above,omitempty"`
+
+	// Below It is less than that.
+	Below *float64 `json:"below,omitempty"`
+
+	// Equals It is that, whatever JSON it is but null.
+	Equals interface{} `json:"equals,omitempty"`
 }
 
 // Counts How many executions are in which state. States without any are left out.
 type Counts map[string]int
+
+// Decide defines model for Decide.
+type Decide struct {
+	// Comment Why. At most 1024 bytes.
+	Comment string `json:"comment,omitempty"`
+
+	// Digest The `digest` of the command that was decided on.
+	Digest string `json:"digest"`
+}
+
+// Decision defines model for Decision.
+type Decision struct {
+	// User Who.
+	User string `json:"user"`
+
+	// Decision What.
+	Decision DecisionDecision `json:"decision"`
+
+	// Comment Why, if that was said.
+	Comment string `json:"comment,omitempty"`
+
+	// At A moment, RFC 3339 in UTC with milliseconds.
+	At Moment `json:"at"`
+}
+
+// DecisionDecision What.
+type DecisionDecision string
 
 // Device defines model for Device.
 type Device struct {
@@ -788,7 +945,10 @@ type Event struct {
 
 	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
 	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
-	// device; `type.declared` and `type.retired`. New types may come: ignore what you do not know.
+	// device; `type.declared` and `type.retired`; `approval.requested`, `approval.approved`, `approval.denied`,
+	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
+	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.` and
+	// `token.` likewise. New types may come: ignore what you do not know.
 	Type string `json:"type"`
 
 	// Time When it happened.
@@ -996,6 +1156,38 @@ type Fault struct {
 	Detail string `json:"detail"`
 }
 
+// Group defines model for Group.
+type Group struct {
+	// Name The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
+	Name TypeName `json:"name"`
+
+	// Selector As it was written.
+	Selector string `json:"selector"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+
+	// ChangedAt A moment, RFC 3339 in UTC with milliseconds.
+	ChangedAt Moment `json:"changed_at"`
+
+	// ChangedBy The user who last changed it.
+	ChangedBy string `json:"changed_by"`
+}
+
+// GroupPage defines model for GroupPage.
+type GroupPage struct {
+	Items []Group `json:"items"`
+
+	// NextPageToken For the next page. Left out on the last.
+	NextPageToken string `json:"next_page_token,omitempty"`
+}
+
+// GroupRule defines model for GroupRule.
+type GroupRule struct {
+	// Selector Labels that must all be as it says, in the syntax of Kubernetes.
+	Selector string `json:"selector"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	// Status Always `ok`; anything else is a problem.
@@ -1030,6 +1222,10 @@ type Intent struct {
 
 	// Reason Why, for whoever reads it later. At most 1024 bytes.
 	Reason string `json:"reason,omitempty"`
+
+	// Rollout How a command goes out to many devices. Without waves or a rate, to all at once. Those that are not through yet are
+	// `pending`.
+	Rollout *Rollout `json:"rollout,omitempty"`
 
 	// RunForSeconds How long a device may take, from the first sign that it has it. Left out, the type decides (5 min).
 	RunForSeconds *int64 `json:"run_for_seconds,omitempty"`
@@ -1075,6 +1271,27 @@ type Observation struct {
 // `some_unknown`: of at least one device nobody can say, and until `settled` that may change.
 type Outcome string
 
+// Preview defines model for Preview.
+type Preview struct {
+	// DeviceCount How many devices the targets come to.
+	DeviceCount int `json:"device_count"`
+
+	// OfflineCount How many of them could not be told now.
+	OfflineCount int `json:"offline_count"`
+
+	// Offline The first 500 of those.
+	Offline []DeviceName `json:"offline,omitempty"`
+
+	// Refused Devices that would have no room, if at most 64 are named.
+	Refused []Refusal `json:"refused,omitempty"`
+
+	// Approvals What it would need before it goes.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Digest As the command would have it, were it issued now.
+	Digest string `json:"digest"`
+}
+
 // Problem Problem details (RFC 9457).
 type Problem struct {
 	// Type `urn:behest:problem:` and the code.
@@ -1106,6 +1323,15 @@ type Problem struct {
 
 	// Command With 409, the command whose state does not allow it.
 	Command *Command `json:"command,omitempty"`
+}
+
+// Progress How far a rollout is.
+type Progress struct {
+	// Wave The wave that goes now, from 1.
+	Wave int `json:"wave"`
+
+	// DevicesThrough How many devices were let through.
+	DevicesThrough int `json:"devices_through"`
 }
 
 // Redelivery `dedup`: it is presented again under the same number, and the device acts once. `safe`: likewise, and if its
@@ -1191,6 +1417,64 @@ type ReportStatus string
 // Role defines model for Role.
 type Role string
 
+// RollBack defines model for RollBack.
+type RollBack struct {
+	// Devices Only on these. Left out: on all that it may have had an effect on.
+	Devices []DeviceName `json:"devices,omitempty"`
+
+	// Force Although a newer command has set the same. It needs a reason.
+	Force bool `json:"force,omitempty"`
+
+	// Reason Why. At most 1024 bytes.
+	Reason string `json:"reason,omitempty"`
+}
+
+// RollbackRule The way back. `irreversible` (what holds without it): none. `inverse`: a command of another type, with params made
+// of literals and of JSON pointers into the params that are undone. `restore`: the same type with the value before,
+// which is what the device said in its report's `prev`, else the params of the last success in the same slot.
+type RollbackRule struct {
+	// Kind How.
+	Kind RollbackRuleKind `json:"kind"`
+
+	// Type The type that undoes it; of `inverse` only.
+	Type string `json:"type,omitempty"`
+
+	// Params What the inverse is told, by name; of `inverse` only. A text that begins with a slash is a pointer (`/rpm`);
+	// two slashes stand for a text that begins with one. Everything else is a literal.
+	Params map[string]json.RawMessage `json:"params,omitempty"`
+
+	// Automatic Past that share of failures and unknowns it is rolled back without anybody asking. Left out: never.
+	Automatic *Threshold `json:"automatic,omitempty"`
+}
+
+// RollbackRuleKind How.
+type RollbackRuleKind string
+
+// Rollout How a command goes out to many devices. Without waves or a rate, to all at once. Those that are not through yet are
+// `pending`.
+type Rollout struct {
+	// Waves How many go at a time, by count or by percent of all. What they leave over goes in a last wave.
+	Waves []Wave `json:"waves,omitempty"`
+
+	// RatePerMinute At most that many devices a minute.
+	RatePerMinute int `json:"rate_per_minute,omitempty"`
+
+	// WaveWithinSeconds After that the next wave goes, whatever has become of this one. Left out: only when it has ended.
+	WaveWithinSeconds int64 `json:"wave_within_seconds,omitempty"`
+
+	// AdvancePercent The next wave goes when that share of those that are through has ended. Left out: all.
+	AdvancePercent int `json:"advance_percent,omitempty"`
+
+	// Halt It halts when so many of those that have ended failed, or are unknown.
+	Halt *Threshold `json:"halt,omitempty"`
+
+	// Window Commands leave only then.
+	Window *Window `json:"window,omitempty"`
+
+	// RollbackOnHalt When it halts, what went out is rolled back.
+	RollbackOnHalt bool `json:"rollback_on_halt,omitempty"`
+}
+
 // Significance defines model for Significance.
 type Significance string
 
@@ -1212,11 +1496,41 @@ type Targets struct {
 // TargetsAll Every device that is known. It must be said in so many words.
 type TargetsAll bool
 
+// Threshold A share of failures and unknowns among what has ended, looked at once `minimum` have.
+type Threshold struct {
+	// Percent So many of a hundred that have ended.
+	Percent int `json:"percent"`
+
+	// Minimum How many must have ended first.
+	Minimum int `json:"minimum"`
+}
+
 // TypeClocks What the type says about the clocks of its commands. What it leaves out is the server's to say.
 type TypeClocks = map[string]json.RawMessage
 
 // TypeName The name of a command type: 1 to 63 bytes of UTF-8, no slash, no control character.
 type TypeName = string
+
+// Wave One of the two.
+type Wave struct {
+	// Count So many devices.
+	Count int `json:"count,omitempty"`
+
+	// Percent So many of a hundred.
+	Percent int `json:"percent,omitempty"`
+}
+
+// Window A time that comes again.
+type Window struct {
+	// Cron When it opens: minute, hour, day, month, weekday.
+	Cron string `json:"cron"`
+
+	// DurationSeconds How long it stays open.
+	DurationSeconds int64 `json:"duration_seconds"`
+
+	// TimeZone By its IANA name. Left out: UTC.
+	TimeZone string `json:"time_zone,omitempty"`
+}
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -1247,6 +1561,15 @@ type WaitSeconds = int
 
 // Refused Problem details (RFC 9457).
 type Refused = Problem
+
+// ListApprovalsParams defines parameters for ListApprovals.
+type ListApprovalsParams struct {
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
 
 // ListCommandsParams defines parameters for ListCommands.
 type ListCommandsParams struct {
@@ -1390,6 +1713,27 @@ type ListEventsParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListGroupsParams defines parameters for ListGroups.
+type ListGroupsParams struct {
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
+// RemoveGroupParams defines parameters for RemoveGroup.
+type RemoveGroupParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutGroupParams defines parameters for PutGroup.
+type PutGroupParams struct {
+	// IfMatch The `ETag` that the change is for: 412 when there is another by now. `*`: whatever it is.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListTypesParams defines parameters for ListTypes.
 type ListTypesParams struct {
 	// PageSize How many items a page has at most, 1 to 500.
@@ -1417,14 +1761,29 @@ type IssueCommandJSONRequestBody = Intent
 // IssueBatchJSONRequestBody defines body for IssueBatch for application/json ContentType.
 type IssueBatchJSONRequestBody = Batch
 
+// PreviewCommandJSONRequestBody defines body for PreviewCommand for application/json ContentType.
+type PreviewCommandJSONRequestBody = Intent
+
+// ApproveCommandJSONRequestBody defines body for ApproveCommand for application/json ContentType.
+type ApproveCommandJSONRequestBody = Decide
+
 // CancelCommandJSONRequestBody defines body for CancelCommand for application/json ContentType.
 type CancelCommandJSONRequestBody = Cancel
+
+// DenyCommandJSONRequestBody defines body for DenyCommand for application/json ContentType.
+type DenyCommandJSONRequestBody = Decide
+
+// RollBackCommandJSONRequestBody defines body for RollBackCommand for application/json ContentType.
+type RollBackCommandJSONRequestBody = RollBack
 
 // EditDeviceJSONRequestBody defines body for EditDevice for application/json ContentType.
 type EditDeviceJSONRequestBody = DeviceEdit
 
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceEdit
+
+// PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
+type PutGroupJSONRequestBody = GroupRule
 
 // PutTypeJSONRequestBody defines body for PutType for application/json ContentType.
 type PutTypeJSONRequestBody = CommandTypeRules
@@ -1536,6 +1895,14 @@ type ClientInterface interface {
 	// Corresponds with GET /readyz (the `GetReady` operationId).
 	GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListApprovals What waits for me
+	//
+	// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
+	// hold fewer than asked for, or none, and still name a next one.
+	//
+	// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
+	ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListCommands Commands, newest first
 	//
 	// All filters must hold. A command on one device carries its `execution`.
@@ -1601,6 +1968,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
 	IssueBatch(ctx context.Context, params *IssueBatchParams, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// PreviewCommandWithBody What a command would come to
+	//
+	// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+	PreviewCommandWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewCommand What a command would come to
+	//
+	// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+	PreviewCommand(ctx context.Context, body PreviewCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetCommand One command
 	//
 	// With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -1608,6 +1993,34 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 	GetCommand(ctx context.Context, id OfCommand, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveCommandWithBody Agree that a command goes out
+	//
+	// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+	// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+	// twice changes nothing. When enough have agreed, the command goes its way at once.
+	//
+	// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+	// the `command` as it stands.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+	ApproveCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveCommand Agree that a command goes out
+	//
+	// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+	// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+	// twice changes nothing. When enough have agreed, the command goes its way at once.
+	//
+	// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+	// the `command` as it stands.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+	ApproveCommand(ctx context.Context, id OfCommand, body ApproveCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelCommandWithBody Stop a command, as far as that can still be done
 	//
@@ -1637,6 +2050,26 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/commands/{id}/cancel (the `CancelCommand` operationId).
 	CancelCommand(ctx context.Context, id OfCommand, body CancelCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DenyCommandWithBody Refuse that a command goes out
+	//
+	// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+	// the one who asked for it, in that role. Errors as for approve.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+	DenyCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DenyCommand Refuse that a command goes out
+	//
+	// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+	// the one who asked for it, in that role. Errors as for approve.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+	DenyCommand(ctx context.Context, id OfCommand, body DenyCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListCommandEvents What happened to one command, oldest first
 	//
 	// Like `/v1/events`, for one command.
@@ -1655,6 +2088,50 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/commands/{id}/executions/{device} (the `GetExecution` operationId).
 	GetExecution(ctx context.Context, id OfCommand, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PauseCommand Let no more devices through for a while
+	//
+	// Of a command over many devices that goes in waves or at a rate. Those that have it go on. 409 `conflict` when nothing is
+	// there to pause; the problem then carries the `command` as it stands. It takes no body.
+	//
+	// Corresponds with POST /v1/commands/{id}/pause (the `PauseCommand` operationId).
+	PauseCommand(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeCommand Let a rollout go on
+	//
+	// One that was paused, or that halted because too much went wrong. It does not halt a second time. 409 `conflict`
+	// otherwise. It takes no body.
+	//
+	// Corresponds with POST /v1/commands/{id}/resume (the `ResumeCommand` operationId).
+	ResumeCommand(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RollBackCommandWithBody Undo a command
+	//
+	// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+	// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+	//
+	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+	RollBackCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RollBackCommand Undo a command
+	//
+	// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+	// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+	//
+	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+	RollBackCommand(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDevices Devices, in the order of their ids
 	//
@@ -1734,6 +2211,43 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListGroups Groups of devices, in the order of their names
+	//
+	// Corresponds with GET /v1/groups (the `ListGroups` operationId).
+	ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveGroup Forget a group
+	//
+	// Commands that were issued to it keep their devices.
+	//
+	// Corresponds with DELETE /v1/groups/{name} (the `RemoveGroup` operationId).
+	RemoveGroup(ctx context.Context, name TypeName, params *RemoveGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetGroup One group
+	//
+	// Corresponds with GET /v1/groups/{name} (the `GetGroup` operationId).
+	GetGroup(ctx context.Context, name TypeName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutGroupWithBody Name a selector, or change what a name stands for
+	//
+	// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+	// read.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+	PutGroupWithBody(ctx context.Context, name TypeName, params *PutGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutGroup Name a selector, or change what a name stands for
+	//
+	// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+	// read.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+	PutGroup(ctx context.Context, name TypeName, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Whose token this is, and what it may do
 	//
@@ -1879,6 +2393,24 @@ func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*
 	return c.Client.Do(req)
 }
 
+// ListApprovals What waits for me
+//
+// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
+// hold fewer than asked for, or none, and still name a next one.
+//
+// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
+func (c *Client) ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListApprovalsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListCommands Commands, newest first
 //
 // All filters must hold. A command on one device carries its `execution`.
@@ -1994,6 +2526,44 @@ func (c *Client) IssueBatch(ctx context.Context, params *IssueBatchParams, body 
 	return c.Client.Do(req)
 }
 
+// PreviewCommandWithBody What a command would come to
+//
+// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+func (c *Client) PreviewCommandWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewCommandRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewCommand What a command would come to
+//
+// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+func (c *Client) PreviewCommand(ctx context.Context, body PreviewCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewCommandRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetCommand One command
 //
 // With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -2002,6 +2572,54 @@ func (c *Client) IssueBatch(ctx context.Context, params *IssueBatchParams, body 
 // Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 func (c *Client) GetCommand(ctx context.Context, id OfCommand, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCommandRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveCommandWithBody Agree that a command goes out
+//
+// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+// twice changes nothing. When enough have agreed, the command goes its way at once.
+//
+// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+// the `command` as it stands.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+func (c *Client) ApproveCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveCommandRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveCommand Agree that a command goes out
+//
+// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+// twice changes nothing. When enough have agreed, the command goes its way at once.
+//
+// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+// the `command` as it stands.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+func (c *Client) ApproveCommand(ctx context.Context, id OfCommand, body ApproveCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveCommandRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2060,6 +2678,46 @@ func (c *Client) CancelCommand(ctx context.Context, id OfCommand, body CancelCom
 	return c.Client.Do(req)
 }
 
+// DenyCommandWithBody Refuse that a command goes out
+//
+// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+// the one who asked for it, in that role. Errors as for approve.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+func (c *Client) DenyCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDenyCommandRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DenyCommand Refuse that a command goes out
+//
+// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+// the one who asked for it, in that role. Errors as for approve.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+func (c *Client) DenyCommand(ctx context.Context, id OfCommand, body DenyCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDenyCommandRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListCommandEvents What happened to one command, oldest first
 //
 // Like `/v1/events`, for one command.
@@ -2099,6 +2757,90 @@ func (c *Client) ListExecutions(ctx context.Context, id OfCommand, params *ListE
 // Corresponds with GET /v1/commands/{id}/executions/{device} (the `GetExecution` operationId).
 func (c *Client) GetExecution(ctx context.Context, id OfCommand, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetExecutionRequest(c.Server, id, device)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PauseCommand Let no more devices through for a while
+//
+// Of a command over many devices that goes in waves or at a rate. Those that have it go on. 409 `conflict` when nothing is
+// there to pause; the problem then carries the `command` as it stands. It takes no body.
+//
+// Corresponds with POST /v1/commands/{id}/pause (the `PauseCommand` operationId).
+func (c *Client) PauseCommand(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseCommandRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeCommand Let a rollout go on
+//
+// One that was paused, or that halted because too much went wrong. It does not halt a second time. 409 `conflict`
+// otherwise. It takes no body.
+//
+// Corresponds with POST /v1/commands/{id}/resume (the `ResumeCommand` operationId).
+func (c *Client) ResumeCommand(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeCommandRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RollBackCommandWithBody Undo a command
+//
+// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+//
+// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+func (c *Client) RollBackCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRollBackCommandRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RollBackCommand Undo a command
+//
+// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+//
+// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+func (c *Client) RollBackCommand(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRollBackCommandRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2268,6 +3010,93 @@ func (c *Client) CancelDevice(ctx context.Context, device OfDevice, reqEditors .
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListGroups Groups of devices, in the order of their names
+//
+// Corresponds with GET /v1/groups (the `ListGroups` operationId).
+func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListGroupsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveGroup Forget a group
+//
+// Commands that were issued to it keep their devices.
+//
+// Corresponds with DELETE /v1/groups/{name} (the `RemoveGroup` operationId).
+func (c *Client) RemoveGroup(ctx context.Context, name TypeName, params *RemoveGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveGroupRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetGroup One group
+//
+// Corresponds with GET /v1/groups/{name} (the `GetGroup` operationId).
+func (c *Client) GetGroup(ctx context.Context, name TypeName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetGroupRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutGroupWithBody Name a selector, or change what a name stands for
+//
+// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+// read.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+func (c *Client) PutGroupWithBody(ctx context.Context, name TypeName, params *PutGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutGroupRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutGroup Name a selector, or change what a name stands for
+//
+// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+// read.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+func (c *Client) PutGroup(ctx context.Context, name TypeName, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutGroupRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2533,6 +3362,72 @@ func NewGetReadyRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListApprovalsRequest constructs an http.Request for the ListApprovals method
+func NewListApprovalsRequest(server string, params *ListApprovalsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/approvals")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -2842,6 +3737,46 @@ func NewIssueBatchRequestWithBody(server string, params *IssueBatchParams, conte
 	return req, nil
 }
 
+// NewPreviewCommandRequest calls the generic PreviewCommand builder with application/json body
+func NewPreviewCommandRequest(server string, body PreviewCommandJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPreviewCommandRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewPreviewCommandRequestWithBody constructs an http.Request for the PreviewCommand method, with any body, and a specified content type
+func NewPreviewCommandRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/preview")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetCommandRequest constructs an http.Request for the GetCommand method
 func NewGetCommandRequest(server string, id OfCommand, params *GetCommandParams) (*http.Request, error) {
 	var err error
@@ -2903,6 +3838,53 @@ func NewGetCommandRequest(server string, id OfCommand, params *GetCommandParams)
 	return req, nil
 }
 
+// NewApproveCommandRequest calls the generic ApproveCommand builder with application/json body
+func NewApproveCommandRequest(server string, id OfCommand, body ApproveCommandJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveCommandRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewApproveCommandRequestWithBody constructs an http.Request for the ApproveCommand method, with any body, and a specified content type
+func NewApproveCommandRequestWithBody(server string, id OfCommand, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/%s/approve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewCancelCommandRequest calls the generic CancelCommand builder with application/json body
 func NewCancelCommandRequest(server string, id OfCommand, body CancelCommandJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2931,6 +3913,53 @@ func NewCancelCommandRequestWithBody(server string, id OfCommand, contentType st
 	}
 
 	operationPath := fmt.Sprintf("/v1/commands/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDenyCommandRequest calls the generic DenyCommand builder with application/json body
+func NewDenyCommandRequest(server string, id OfCommand, body DenyCommandJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDenyCommandRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewDenyCommandRequestWithBody constructs an http.Request for the DenyCommand method, with any body, and a specified content type
+func NewDenyCommandRequestWithBody(server string, id OfCommand, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/%s/deny", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3172,6 +4201,121 @@ func NewGetExecutionRequest(server string, id OfCommand, device OfDevice) (*http
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewPauseCommandRequest constructs an http.Request for the PauseCommand method
+func NewPauseCommandRequest(server string, id OfCommand) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/%s/pause", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewResumeCommandRequest constructs an http.Request for the ResumeCommand method
+func NewResumeCommandRequest(server string, id OfCommand) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/%s/resume", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRollBackCommandRequest calls the generic RollBackCommand builder with application/json body
+func NewRollBackCommandRequest(server string, id OfCommand, body RollBackCommandJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRollBackCommandRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRollBackCommandRequestWithBody constructs an http.Request for the RollBackCommand method, with any body, and a specified content type
+func NewRollBackCommandRequestWithBody(server string, id OfCommand, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/commands/%s/rollback", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -3612,6 +4756,217 @@ func NewListEventsRequest(server string, params *ListEventsParams) (*http.Reques
 	return req, nil
 }
 
+// NewListGroupsRequest constructs an http.Request for the ListGroups method
+func NewListGroupsRequest(server string, params *ListGroupsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveGroupRequest constructs an http.Request for the RemoveGroup method
+func NewRemoveGroupRequest(server string, name TypeName, params *RemoveGroupParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetGroupRequest constructs an http.Request for the GetGroup method
+func NewGetGroupRequest(server string, name TypeName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutGroupRequest calls the generic PutGroup builder with application/json body
+func NewPutGroupRequest(server string, name TypeName, params *PutGroupParams, body PutGroupJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutGroupRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewPutGroupRequestWithBody constructs an http.Request for the PutGroup method, with any body, and a specified content type
+func NewPutGroupRequestWithBody(server string, name TypeName, params *PutGroupParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetMeRequest constructs an http.Request for the GetMe method
 func NewGetMeRequest(server string) (*http.Request, error) {
 	var err error
@@ -3978,6 +5333,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /readyz (the `GetReady` operationId).
 	GetReadyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadyResponse, error)
 
+	// ListApprovalsWithResponse What waits for me
+	//
+	// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
+	// hold fewer than asked for, or none, and still name a next one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
+	ListApprovalsWithResponse(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*ListApprovalsResponse, error)
+
 	// ListCommandsWithResponse Commands, newest first
 	//
 	// All filters must hold. A command on one device carries its `execution`.
@@ -4045,6 +5410,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/commands/batch (the `IssueBatch` operationId).
 	IssueBatchWithResponse(ctx context.Context, params *IssueBatchParams, body IssueBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*IssueBatchResponse, error)
 
+	// PreviewCommandWithBodyWithResponse What a command would come to
+	//
+	// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+	PreviewCommandWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewCommandResponse, error)
+
+	// PreviewCommandWithResponse What a command would come to
+	//
+	// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+	PreviewCommandWithResponse(ctx context.Context, body PreviewCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewCommandResponse, error)
+
 	// GetCommandWithResponse One command
 	//
 	// With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -4054,6 +5437,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 	GetCommandWithResponse(ctx context.Context, id OfCommand, params *GetCommandParams, reqEditors ...RequestEditorFn) (*GetCommandResponse, error)
+
+	// ApproveCommandWithBodyWithResponse Agree that a command goes out
+	//
+	// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+	// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+	// twice changes nothing. When enough have agreed, the command goes its way at once.
+	//
+	// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+	// the `command` as it stands.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+	ApproveCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveCommandResponse, error)
+
+	// ApproveCommandWithResponse Agree that a command goes out
+	//
+	// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+	// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+	// twice changes nothing. When enough have agreed, the command goes its way at once.
+	//
+	// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+	// the `command` as it stands.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+	ApproveCommandWithResponse(ctx context.Context, id OfCommand, body ApproveCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveCommandResponse, error)
 
 	// CancelCommandWithBodyWithResponse Stop a command, as far as that can still be done
 	//
@@ -4083,6 +5494,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/commands/{id}/cancel (the `CancelCommand` operationId).
 	CancelCommandWithResponse(ctx context.Context, id OfCommand, body CancelCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelCommandResponse, error)
 
+	// DenyCommandWithBodyWithResponse Refuse that a command goes out
+	//
+	// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+	// the one who asked for it, in that role. Errors as for approve.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+	DenyCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DenyCommandResponse, error)
+
+	// DenyCommandWithResponse Refuse that a command goes out
+	//
+	// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+	// the one who asked for it, in that role. Errors as for approve.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+	DenyCommandWithResponse(ctx context.Context, id OfCommand, body DenyCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*DenyCommandResponse, error)
+
 	// ListCommandEventsWithResponse What happened to one command, oldest first
 	//
 	// Like `/v1/events`, for one command.
@@ -4107,6 +5538,54 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/commands/{id}/executions/{device} (the `GetExecution` operationId).
 	GetExecutionWithResponse(ctx context.Context, id OfCommand, device OfDevice, reqEditors ...RequestEditorFn) (*GetExecutionResponse, error)
+
+	// PauseCommandWithResponse Let no more devices through for a while
+	//
+	// Of a command over many devices that goes in waves or at a rate. Those that have it go on. 409 `conflict` when nothing is
+	// there to pause; the problem then carries the `command` as it stands. It takes no body.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/pause (the `PauseCommand` operationId).
+	PauseCommandWithResponse(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*PauseCommandResponse, error)
+
+	// ResumeCommandWithResponse Let a rollout go on
+	//
+	// One that was paused, or that halted because too much went wrong. It does not halt a second time. 409 `conflict`
+	// otherwise. It takes no body.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/resume (the `ResumeCommand` operationId).
+	ResumeCommandWithResponse(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*ResumeCommandResponse, error)
+
+	// RollBackCommandWithBodyWithResponse Undo a command
+	//
+	// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+	// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+	//
+	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+	RollBackCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
+
+	// RollBackCommandWithResponse Undo a command
+	//
+	// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+	// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+	//
+	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+	RollBackCommandWithResponse(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
 
 	// ListDevicesWithResponse Devices, in the order of their ids
 	//
@@ -4196,6 +5675,49 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEventsWithResponse(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error)
+
+	// ListGroupsWithResponse Groups of devices, in the order of their names
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/groups (the `ListGroups` operationId).
+	ListGroupsWithResponse(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*ListGroupsResponse, error)
+
+	// RemoveGroupWithResponse Forget a group
+	//
+	// Commands that were issued to it keep their devices.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/groups/{name} (the `RemoveGroup` operationId).
+	RemoveGroupWithResponse(ctx context.Context, name TypeName, params *RemoveGroupParams, reqEditors ...RequestEditorFn) (*RemoveGroupResponse, error)
+
+	// GetGroupWithResponse One group
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/groups/{name} (the `GetGroup` operationId).
+	GetGroupWithResponse(ctx context.Context, name TypeName, reqEditors ...RequestEditorFn) (*GetGroupResponse, error)
+
+	// PutGroupWithBodyWithResponse Name a selector, or change what a name stands for
+	//
+	// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+	// read.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+	PutGroupWithBodyWithResponse(ctx context.Context, name TypeName, params *PutGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutGroupResponse, error)
+
+	// PutGroupWithResponse Name a selector, or change what a name stands for
+	//
+	// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+	// read.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+	PutGroupWithResponse(ctx context.Context, name TypeName, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*PutGroupResponse, error)
 
 	// GetMeWithResponse Whose token this is, and what it may do
 	//
@@ -4494,6 +6016,54 @@ func (r GetReadyResponse) ContentType() string {
 	return ""
 }
 
+type ListApprovalsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CommandPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListApprovalsResponse) GetJSON200() *CommandPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListApprovalsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListApprovalsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListApprovalsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListApprovalsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListApprovalsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListCommandsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4645,6 +6215,54 @@ func (r IssueBatchResponse) ContentType() string {
 	return ""
 }
 
+type PreviewCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Preview
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewCommandResponse) GetJSON200() *Preview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewCommandResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewCommandResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetCommandResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4693,6 +6311,54 @@ func (r GetCommandResponse) ContentType() string {
 	return ""
 }
 
+type ApproveCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Command
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApproveCommandResponse) GetJSON200() *Command {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApproveCommandResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApproveCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApproveCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApproveCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApproveCommandResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type CancelCommandResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4735,6 +6401,54 @@ func (r CancelCommandResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CancelCommandResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DenyCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Command
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DenyCommandResponse) GetJSON200() *Command {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DenyCommandResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DenyCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DenyCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DenyCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DenyCommandResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4879,6 +6593,157 @@ func (r GetExecutionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetExecutionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PauseCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Command
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PauseCommandResponse) GetJSON200() *Command {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PauseCommandResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PauseCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PauseCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PauseCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PauseCommandResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResumeCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Command
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResumeCommandResponse) GetJSON200() *Command {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeCommandResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeCommandResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RollBackCommandResponse201Headers the declared response headers of an HTTP 201 response for RollBackCommand
+type RollBackCommandResponse201Headers struct {
+	Location string
+}
+
+type RollBackCommandResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Command
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RollBackCommandResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RollBackCommandResponse) GetJSON201() *Command {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RollBackCommandResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RollBackCommandResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RollBackCommandResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RollBackCommandResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RollBackCommandResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5244,6 +7109,220 @@ func (r ListEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListGroupsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *GroupPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListGroupsResponse) GetJSON200() *GroupPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListGroupsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListGroupsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListGroupsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListGroupsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListGroupsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveGroupResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetGroupResponse200Headers the declared response headers of an HTTP 200 response for GetGroup
+type GetGroupResponse200Headers struct {
+	ETag string
+}
+
+type GetGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetGroupResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetGroupResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetGroupResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PutGroupResponse200Headers the declared response headers of an HTTP 200 response for PutGroup
+type PutGroupResponse200Headers struct {
+	ETag string
+}
+
+// PutGroupResponse201Headers the declared response headers of an HTTP 201 response for PutGroup
+type PutGroupResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type PutGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Group
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PutGroupResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PutGroupResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PutGroupResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PutGroupResponse) GetJSON201() *Group {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PutGroupResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PutGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PutGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PutGroupResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5633,6 +7712,22 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEdito
 	return ParseGetReadyResponse(rsp)
 }
 
+// ListApprovalsWithResponse What waits for me
+//
+// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
+// hold fewer than asked for, or none, and still name a next one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
+func (c *ClientWithResponses) ListApprovalsWithResponse(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*ListApprovalsResponse, error) {
+	rsp, err := c.ListApprovals(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListApprovalsResponse(rsp)
+}
+
 // ListCommandsWithResponse Commands, newest first
 //
 // All filters must hold. A command on one device carries its `execution`.
@@ -5730,6 +7825,36 @@ func (c *ClientWithResponses) IssueBatchWithResponse(ctx context.Context, params
 	return ParseIssueBatchResponse(rsp)
 }
 
+// PreviewCommandWithBodyWithResponse What a command would come to
+//
+// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+func (c *ClientWithResponses) PreviewCommandWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewCommandResponse, error) {
+	rsp, err := c.PreviewCommandWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewCommandResponse(rsp)
+}
+
+// PreviewCommandWithResponse What a command would come to
+//
+// Takes what POST /v1/commands takes, answers what it would hit, and writes nothing. Refuses what that would refuse.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/preview (the `PreviewCommand` operationId).
+func (c *ClientWithResponses) PreviewCommandWithResponse(ctx context.Context, body PreviewCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewCommandResponse, error) {
+	rsp, err := c.PreviewCommand(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewCommandResponse(rsp)
+}
+
 // GetCommandWithResponse One command
 //
 // With `wait_seconds` the answer waits until the command has ended. When the time is over first, or the server
@@ -5744,6 +7869,46 @@ func (c *ClientWithResponses) GetCommandWithResponse(ctx context.Context, id OfC
 		return nil, err
 	}
 	return ParseGetCommandResponse(rsp)
+}
+
+// ApproveCommandWithBodyWithResponse Agree that a command goes out
+//
+// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+// twice changes nothing. When enough have agreed, the command goes its way at once.
+//
+// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+// the `command` as it stands.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+func (c *ClientWithResponses) ApproveCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveCommandResponse, error) {
+	rsp, err := c.ApproveCommandWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveCommandResponse(rsp)
+}
+
+// ApproveCommandWithResponse Agree that a command goes out
+//
+// The digest is the command's own, as it was shown to whoever decides: 409 when it is another. As many different people
+// as its type asks for must agree, each in the role that it names, and never the one who asked for it (403). Saying it
+// twice changes nothing. When enough have agreed, the command goes its way at once.
+//
+// 409 `conflict` when the command waits for no decision, or this person has decided otherwise; the problem then carries
+// the `command` as it stands.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/approve (the `ApproveCommand` operationId).
+func (c *ClientWithResponses) ApproveCommandWithResponse(ctx context.Context, id OfCommand, body ApproveCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveCommandResponse, error) {
+	rsp, err := c.ApproveCommand(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveCommandResponse(rsp)
 }
 
 // CancelCommandWithBodyWithResponse Stop a command, as far as that can still be done
@@ -5784,6 +7949,38 @@ func (c *ClientWithResponses) CancelCommandWithResponse(ctx context.Context, id 
 		return nil, err
 	}
 	return ParseCancelCommandResponse(rsp)
+}
+
+// DenyCommandWithBodyWithResponse Refuse that a command goes out
+//
+// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+// the one who asked for it, in that role. Errors as for approve.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+func (c *ClientWithResponses) DenyCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DenyCommandResponse, error) {
+	rsp, err := c.DenyCommandWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDenyCommandResponse(rsp)
+}
+
+// DenyCommandWithResponse Refuse that a command goes out
+//
+// One refusal is final: the command ends as `denied`, and nothing of it ever leaves. Who may approve may deny, and so may
+// the one who asked for it, in that role. Errors as for approve.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/deny (the `DenyCommand` operationId).
+func (c *ClientWithResponses) DenyCommandWithResponse(ctx context.Context, id OfCommand, body DenyCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*DenyCommandResponse, error) {
+	rsp, err := c.DenyCommand(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDenyCommandResponse(rsp)
 }
 
 // ListCommandEventsWithResponse What happened to one command, oldest first
@@ -5827,6 +8024,78 @@ func (c *ClientWithResponses) GetExecutionWithResponse(ctx context.Context, id O
 		return nil, err
 	}
 	return ParseGetExecutionResponse(rsp)
+}
+
+// PauseCommandWithResponse Let no more devices through for a while
+//
+// Of a command over many devices that goes in waves or at a rate. Those that have it go on. 409 `conflict` when nothing is
+// there to pause; the problem then carries the `command` as it stands. It takes no body.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/pause (the `PauseCommand` operationId).
+func (c *ClientWithResponses) PauseCommandWithResponse(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*PauseCommandResponse, error) {
+	rsp, err := c.PauseCommand(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePauseCommandResponse(rsp)
+}
+
+// ResumeCommandWithResponse Let a rollout go on
+//
+// One that was paused, or that halted because too much went wrong. It does not halt a second time. 409 `conflict`
+// otherwise. It takes no body.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/resume (the `ResumeCommand` operationId).
+func (c *ClientWithResponses) ResumeCommandWithResponse(ctx context.Context, id OfCommand, reqEditors ...RequestEditorFn) (*ResumeCommandResponse, error) {
+	rsp, err := c.ResumeCommand(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeCommandResponse(rsp)
+}
+
+// RollBackCommandWithBodyWithResponse Undo a command
+//
+// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+//
+// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+func (c *ClientWithResponses) RollBackCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error) {
+	rsp, err := c.RollBackCommandWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRollBackCommandResponse(rsp)
+}
+
+// RollBackCommandWithResponse Undo a command
+//
+// Makes the command that undoes it, by the rule of its type: an ordinary command with a `rollback_of`, which waits on
+// each device until the other has ended there, and is looked at again before it leaves. It goes to the devices on
+// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
+//
+// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
+// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
+func (c *ClientWithResponses) RollBackCommandWithResponse(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error) {
+	rsp, err := c.RollBackCommand(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRollBackCommandResponse(rsp)
 }
 
 // ListDevicesWithResponse Devices, in the order of their ids
@@ -5970,6 +8239,79 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params
 		return nil, err
 	}
 	return ParseListEventsResponse(rsp)
+}
+
+// ListGroupsWithResponse Groups of devices, in the order of their names
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/groups (the `ListGroups` operationId).
+func (c *ClientWithResponses) ListGroupsWithResponse(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*ListGroupsResponse, error) {
+	rsp, err := c.ListGroups(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListGroupsResponse(rsp)
+}
+
+// RemoveGroupWithResponse Forget a group
+//
+// Commands that were issued to it keep their devices.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/groups/{name} (the `RemoveGroup` operationId).
+func (c *ClientWithResponses) RemoveGroupWithResponse(ctx context.Context, name TypeName, params *RemoveGroupParams, reqEditors ...RequestEditorFn) (*RemoveGroupResponse, error) {
+	rsp, err := c.RemoveGroup(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveGroupResponse(rsp)
+}
+
+// GetGroupWithResponse One group
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/groups/{name} (the `GetGroup` operationId).
+func (c *ClientWithResponses) GetGroupWithResponse(ctx context.Context, name TypeName, reqEditors ...RequestEditorFn) (*GetGroupResponse, error) {
+	rsp, err := c.GetGroup(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetGroupResponse(rsp)
+}
+
+// PutGroupWithBodyWithResponse Name a selector, or change what a name stands for
+//
+// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+// read.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+func (c *ClientWithResponses) PutGroupWithBodyWithResponse(ctx context.Context, name TypeName, params *PutGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutGroupResponse, error) {
+	rsp, err := c.PutGroupWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutGroupResponse(rsp)
+}
+
+// PutGroupWithResponse Name a selector, or change what a name stands for
+//
+// A command keeps the devices that a group came to when it was issued. 422 `invalid` when the selector cannot be
+// read.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/groups/{name} (the `PutGroup` operationId).
+func (c *ClientWithResponses) PutGroupWithResponse(ctx context.Context, name TypeName, params *PutGroupParams, body PutGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*PutGroupResponse, error) {
+	rsp, err := c.PutGroup(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutGroupResponse(rsp)
 }
 
 // GetMeWithResponse Whose token this is, and what it may do
@@ -6235,6 +8577,39 @@ func ParseGetReadyResponse(rsp *http.Response) (*GetReadyResponse, error) {
 	return response, nil
 }
 
+// ParseListApprovalsResponse parses an HTTP response from a ListApprovalsWithResponse call
+func ParseListApprovalsResponse(rsp *http.Response) (*ListApprovalsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListApprovalsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CommandPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListCommandsResponse parses an HTTP response from a ListCommandsWithResponse call
 func ParseListCommandsResponse(rsp *http.Response) (*ListCommandsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6347,6 +8722,39 @@ func ParseIssueBatchResponse(rsp *http.Response) (*IssueBatchResponse, error) {
 	return response, nil
 }
 
+// ParsePreviewCommandResponse parses an HTTP response from a PreviewCommandWithResponse call
+func ParsePreviewCommandResponse(rsp *http.Response) (*PreviewCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Preview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetCommandResponse parses an HTTP response from a GetCommandWithResponse call
 func ParseGetCommandResponse(rsp *http.Response) (*GetCommandResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6380,6 +8788,39 @@ func ParseGetCommandResponse(rsp *http.Response) (*GetCommandResponse, error) {
 	return response, nil
 }
 
+// ParseApproveCommandResponse parses an HTTP response from a ApproveCommandWithResponse call
+func ParseApproveCommandResponse(rsp *http.Response) (*ApproveCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApproveCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Command
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseCancelCommandResponse parses an HTTP response from a CancelCommandWithResponse call
 func ParseCancelCommandResponse(rsp *http.Response) (*CancelCommandResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6389,6 +8830,39 @@ func ParseCancelCommandResponse(rsp *http.Response) (*CancelCommandResponse, err
 	}
 
 	response := &CancelCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Command
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDenyCommandResponse parses an HTTP response from a DenyCommandWithResponse call
+func ParseDenyCommandResponse(rsp *http.Response) (*DenyCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DenyCommandResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -6510,6 +8984,118 @@ func ParseGetExecutionResponse(rsp *http.Response) (*GetExecutionResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParsePauseCommandResponse parses an HTTP response from a PauseCommandWithResponse call
+func ParsePauseCommandResponse(rsp *http.Response) (*PauseCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PauseCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Command
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeCommandResponse parses an HTTP response from a ResumeCommandWithResponse call
+func ParseResumeCommandResponse(rsp *http.Response) (*ResumeCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Command
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRollBackCommandResponse parses an HTTP response from a RollBackCommandWithResponse call
+func ParseRollBackCommandResponse(rsp *http.Response) (*RollBackCommandResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RollBackCommandResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Command
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RollBackCommandResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil
@@ -6803,6 +9389,184 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 	case rsp.StatusCode == 200:
 		// Content-type (text/event-stream) unsupported
 
+	}
+
+	return response, nil
+}
+
+// ParseListGroupsResponse parses an HTTP response from a ListGroupsWithResponse call
+func ParseListGroupsResponse(rsp *http.Response) (*ListGroupsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListGroupsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest GroupPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveGroupResponse parses an HTTP response from a RemoveGroupWithResponse call
+func ParseRemoveGroupResponse(rsp *http.Response) (*RemoveGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetGroupResponse parses an HTTP response from a GetGroupWithResponse call
+func ParseGetGroupResponse(rsp *http.Response) (*GetGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetGroupResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePutGroupResponse parses an HTTP response from a PutGroupWithResponse call
+func ParsePutGroupResponse(rsp *http.Response) (*PutGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PutGroupResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers PutGroupResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil

@@ -1,0 +1,149 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"behest/command"
+	"behest/device"
+)
+
+// desked is what a test may set of commands that are held back, of ways back
+// and of groups.
+type desked struct {
+	decide      func(id command.ID, d command.Decision) (command.View, error)
+	gate        func(id command.ID, what command.Kind, by string) (command.View, error)
+	approvals   func(user string, after int64, limit int) ([]command.View, int64, bool, error)
+	rollback    func(id command.ID, in command.RollbackIntent) (command.Issued, error)
+	preview     func(in command.Intent) (command.Preview, error)
+	putGroup    func(g device.Group, ifVersion int64, by string) (device.Group, bool, error)
+	removeGroup func(name string, ifVersion int64, by string) error
+	groups      func(after string, limit int) ([]device.Group, bool, error)
+}
+
+func (d *desk) Approve(_ context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error) {
+	return d.decided(id, command.Decision{User: by, Approve: true, Comment: comment, Digest: digest})
+}
+
+func (d *desk) Deny(_ context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error) {
+	return d.decided(id, command.Decision{User: by, Comment: comment, Digest: digest})
+}
+
+func (d *desk) decided(id command.ID, said command.Decision) (command.View, error) {
+	if d.decide != nil {
+		return d.decide(id, said)
+	}
+	v := heldCommand(command.Queued)
+	if !said.Approve {
+		v = heldCommand(command.Denied)
+	}
+	said.At = noon.Add(time.Minute)
+	v.Decisions = []command.Decision{said}
+	return v, nil
+}
+
+func (d *desk) Approvals(_ context.Context, user string, after int64, limit int) ([]command.View, int64, bool, error) {
+	if d.approvals != nil {
+		return d.approvals(user, after, limit)
+	}
+	return []command.View{heldCommand(command.AwaitingApproval)}, 41, false, nil
+}
+
+func (d *desk) Pause(_ context.Context, id command.ID, by string) (command.View, error) {
+	if d.gate != nil {
+		return d.gate(id, command.Pause, by)
+	}
+	return rolloutCommand(command.GatePaused), nil
+}
+
+func (d *desk) Resume(_ context.Context, id command.ID, by string) (command.View, error) {
+	if d.gate != nil {
+		return d.gate(id, command.Resume, by)
+	}
+	return rolloutCommand(command.GateOpen), nil
+}
+
+func (d *desk) Rollback(_ context.Context, undone command.ID, in command.RollbackIntent) (command.Issued, error) {
+	if d.rollback != nil {
+		return d.rollback(undone, in)
+	}
+	v := pumpCommand(command.Queued)
+	v.Command.ID[15]++
+	v.Command.RollbackOf, v.Command.Reason, v.Command.RequestedBy = undone, in.Reason, in.By
+	return command.Issued{View: v}, nil
+}
+
+func (d *desk) Preview(_ context.Context, in command.Intent) (command.Preview, error) {
+	if d.preview != nil {
+		return d.preview(in)
+	}
+	v := heldCommand(command.AwaitingApproval)
+	return command.Preview{
+		Command: v.Command, Digest: v.Digest(), Devices: 3, Away: 1, Offline: []string{"pump-8"},
+		Refused: []command.Refusal{{Device: "pump-9", Code: command.CodeDeviceFull}},
+	}, nil
+}
+
+func (d *desk) PutGroup(_ context.Context, g device.Group, ifVersion int64, by string) (device.Group, bool, error) {
+	if d.putGroup != nil {
+		return d.putGroup(g, ifVersion, by)
+	}
+	g.Version, g.CreatedAt, g.ChangedAt, g.ChangedBy = 1, noon, noon, by
+	return g, true, nil
+}
+
+func (d *desk) RemoveGroup(_ context.Context, name string, ifVersion int64, by string) error {
+	if d.removeGroup != nil {
+		return d.removeGroup(name, ifVersion, by)
+	}
+	return nil
+}
+
+func (d *desk) GroupNamed(_ context.Context, name string) (device.Group, error) {
+	if name != "north" {
+		return device.Group{}, command.Errorf(command.CodeNotFound, "no group is called %q", name)
+	}
+	return north(), nil
+}
+
+func (d *desk) GroupPage(_ context.Context, after string, limit int) ([]device.Group, bool, error) {
+	if d.groups != nil {
+		return d.groups(after, limit)
+	}
+	return []device.Group{north()}, false, nil
+}
+
+// north is the group of most tests.
+func north() device.Group {
+	return device.Group{Name: "north", Selector: "site=north,kind in (pump,valve)", Version: 2,
+		CreatedAt: noon.AddDate(0, -1, 0), ChangedAt: noon.AddDate(0, 0, -1), ChangedBy: "ann"}
+}
+
+// heldCommand is pumpCommand as one that two people must agree to.
+func heldCommand(s command.State) command.View {
+	v := pumpCommand(s)
+	if s == command.Denied { // like one that was canceled before it left
+		v = pumpCommand(command.Canceled)
+		v.Only.State, v.Tally = s, command.Tally{}
+		v.Tally.Add(*v.Only)
+	}
+	v.Command.Approval = &command.Demand{Approvers: 2, Role: "approver"}
+	return v
+}
+
+// rolloutCommand is a command in waves on three devices, one of which is
+// through.
+func rolloutCommand(s command.GateState) command.View {
+	c := pumpCommand(command.Queued).Command
+	c.Targets = command.Targets{Groups: []string{"north"}, Selector: "kind=pump"}
+	c.Devices, c.Resolved = 3, command.DigestTargets(command.Named("pump-7", "pump-8", "pump-9"))
+	c.Rollout = &command.Rollout{
+		Waves: []command.Wave{{Count: 1}, {Percent: 50}}, RatePerMinute: 60, WaveWithin: time.Hour, AdvancePercent: 90,
+		Halt: &command.Threshold{Percent: 10, Minimum: 1}, RollbackOnHalt: true,
+		Window: &command.Window{Cron: "0 2 * * *", Duration: 2 * time.Hour, Zone: "Europe/Berlin"},
+	}
+	v := command.View{Command: c, Gate: &command.Gate{Command: c, Version: 3, State: s, Through: 1, WaveAt: noon}}
+	v.Tally.Add(*pumpCommand(command.Succeeded).Only)
+	v.Tally.Pending = 2
+	return v
+}

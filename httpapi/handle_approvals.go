@@ -1,0 +1,112 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"behest/command"
+)
+
+// digestIn is a digest as a decision names it. The contract has checked its
+// form.
+func digestIn(text string) (sum [32]byte) {
+	_, _ = hex.Decode(sum[:], []byte(strings.TrimPrefix(text, "sha256:")))
+	return sum
+}
+
+func (h handlers) ApproveCommand(ctx context.Context, r ApproveCommandRequestObject) (ApproveCommandResponseObject, error) {
+	v, err := h.decide(ctx, h.use.Approve, r.ID, r.Body)
+	return ApproveCommand200JSONResponse(v), err
+}
+
+func (h handlers) DenyCommand(ctx context.Context, r DenyCommandRequestObject) (DenyCommandResponseObject, error) {
+	v, err := h.decide(ctx, h.use.Deny, r.ID, r.Body)
+	return DenyCommand200JSONResponse(v), err
+}
+
+type decision func(ctx context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error)
+
+func (h handlers) decide(ctx context.Context, f decision, id CommandID, b *Decide) (Command, error) {
+	return h.move(id, func(id command.ID) (command.View, error) {
+		return f(ctx, id, digestIn(b.Digest), b.Comment, userOf(ctx))
+	})
+}
+
+// move does something to a command, and answers with it as it then is; a
+// refusal comes with it as it stands.
+func (h handlers) move(id CommandID, f func(command.ID) (command.View, error)) (Command, error) {
+	parsed, err := command.ParseID(id)
+	if err != nil {
+		return Command{}, err
+	}
+	v, err := f(parsed)
+	if err != nil {
+		return Command{}, standing{err, v}
+	}
+	return viewCommand(v), nil
+}
+
+func (h handlers) PauseCommand(ctx context.Context, r PauseCommandRequestObject) (PauseCommandResponseObject, error) {
+	v, err := h.move(r.ID, func(id command.ID) (command.View, error) { return h.use.Pause(ctx, id, userOf(ctx)) })
+	return PauseCommand200JSONResponse(v), err
+}
+
+func (h handlers) ResumeCommand(ctx context.Context, r ResumeCommandRequestObject) (ResumeCommandResponseObject, error) {
+	v, err := h.move(r.ID, func(id command.ID) (command.View, error) { return h.use.Resume(ctx, id, userOf(ctx)) })
+	return ResumeCommand200JSONResponse(v), err
+}
+
+func (h handlers) RollBackCommand(ctx context.Context, r RollBackCommandRequestObject) (RollBackCommandResponseObject, error) {
+	id, err := command.ParseID(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	in := command.RollbackIntent{By: userOf(ctx)}
+	if r.Body != nil {
+		in.Devices, in.Force, in.Reason = r.Body.Devices, r.Body.Force, r.Body.Reason
+	}
+	issued, err := h.use.Rollback(ctx, id, in)
+	if err != nil {
+		return nil, err
+	}
+	c := viewIssued(issued)
+	return RollBackCommand201JSONResponse{Body: c, Headers: RollBackCommand201ResponseHeaders{Location: "/v1/commands/" + c.ID}}, nil
+}
+
+func (h handlers) PreviewCommand(ctx context.Context, r PreviewCommandRequestObject) (PreviewCommandResponseObject, error) {
+	in, err := intentOf(r.Body, userOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.use.Preview(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return PreviewCommand200JSONResponse{
+		DeviceCount: p.Devices, OfflineCount: p.Away, Offline: p.Offline, Refused: viewRefused(p.Refused),
+		Approvals: viewApprovals(command.View{Command: p.Command}), Digest: "sha256:" + hex.EncodeToString(p.Digest),
+	}, nil
+}
+
+func (h handlers) ListApprovals(ctx context.Context, r ListApprovalsRequestObject) (ListApprovalsResponseObject, error) {
+	list := "approvals " + userOf(ctx)
+	place, err := h.pages.open(list, r.Params.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	after, _ := strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
+	views, next, more, err := h.use.Approvals(ctx, userOf(ctx), after, pageSize(r.Params.PageSize))
+	if err != nil {
+		return nil, err
+	}
+	page := ListApprovals200JSONResponse{Items: make([]Command, len(views))}
+	for i, v := range views {
+		page.Items[i] = viewCommand(v)
+	}
+	if more {
+		page.NextPageToken = h.pages.seal(list, strconv.FormatInt(next, 10))
+	}
+	return page, nil
+}
