@@ -34,6 +34,9 @@ func (s *Store) Events(ctx context.Context, after command.Place, f command.Event
 			return err
 		}
 		l := listing{c: c, f: f, limit: limit, next: &next}
+		if f.Sees != nil {
+			l.sight = newSight(f.Sees)
+		}
 		if known, err := l.resolve(ctx); err != nil {
 			return err
 		} else if !known {
@@ -83,8 +86,9 @@ type listing struct {
 	c       *conn
 	f       command.EventFilter
 	limit   int
-	command int64 // the row of the command that is asked for
-	device  int64 // the handle of the device that is asked for
+	command int64  // the row of the command that is asked for
+	device  int64  // the handle of the device that is asked for
+	sight   *sight // of a reader who does not see everything; nil: he does
 	events  []command.Event
 	next    *command.Place
 }
@@ -145,7 +149,7 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 	const q = `SELECT ` + logColumns + ` FROM log
 		WHERE n >= coalesce((SELECT n FROM log WHERE n <= ? ORDER BY n DESC LIMIT 1), 0) ORDER BY n LIMIT +?`
 	rows := eventScanMax
-	if l.command == 0 && l.device == 0 && len(l.f.Types) == 0 {
+	if l.command == 0 && l.device == 0 && len(l.f.Types) == 0 && l.sight == nil {
 		rows = min(rows, l.limit+1)
 	}
 	err := l.c.each(ctx, q, func(r row) error {
@@ -158,7 +162,11 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 			if e.N <= n {
 				continue
 			}
-			if l.picks(&e) {
+			picked, err := l.picks(ctx, &e)
+			if err != nil {
+				return err
+			}
+			if picked {
 				if len(l.events) == l.limit {
 					return errEnough
 				}
@@ -174,9 +182,13 @@ func (l *listing) scan(ctx context.Context, n int64) error {
 	return err
 }
 
-func (l *listing) picks(e *command.Event) bool {
-	return (l.command == 0 || e.CommandN == l.command) && (l.device == 0 || e.Device == l.device) &&
+func (l *listing) picks(ctx context.Context, e *command.Event) (bool, error) {
+	asked := (l.command == 0 || e.CommandN == l.command) && (l.device == 0 || e.Device == l.device) &&
 		(len(l.f.Types) == 0 || slices.Contains(l.f.Types, e.Type))
+	if !asked || l.sight == nil {
+		return asked, nil
+	}
+	return l.sight.event(ctx, l.c, e)
 }
 
 // name fills in the ids of commands and the names of devices.

@@ -13,6 +13,10 @@ import (
 // on many came to is counted, so those are looked at one by one.
 func (s *Store) Commands(ctx context.Context, f command.Filter) (views []command.View, more bool, err error) {
 	limit := page(f.Limit, command.PageMax)
+	if f.Sees != nil {
+		views, err = s.commandsSeen(ctx, f, limit)
+		return views[:min(len(views), limit)], len(views) > limit, err
+	}
 	q := newHistory(f)
 	err = s.snapshot(ctx, func(c *conn) error {
 		for len(views) <= limit {

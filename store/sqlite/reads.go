@@ -266,6 +266,10 @@ func (s *Store) Device(ctx context.Context, name string) (v device.View, err err
 // Devices lists devices in the order of their names.
 func (s *Store) Devices(ctx context.Context, f device.Filter) (views []device.View, more bool, err error) {
 	limit := page(f.Limit, device.PageMax)
+	if f.Sees != nil {
+		views, err = s.devicesSeen(ctx, f, limit)
+		return views[:min(len(views), limit)], len(views) > limit, err
+	}
 	where, args := `WHERE removed_at IS NULL AND name > ?`, []driver.Value{f.After}
 	where, args = withLabels(where, args, "labels", "$", f.Label)
 	err = s.read(ctx, func(c *conn) error {

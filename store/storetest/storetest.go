@@ -41,6 +41,8 @@ type Store interface {
 	Commands(ctx context.Context, f command.Filter) ([]command.View, bool, error)
 	Execution(ctx context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error)
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	CommandSeen(ctx context.Context, id command.ID, sees command.Sees) (command.View, error)
+	ExecutionsSeen(ctx context.Context, id command.ID, state string, after int64, limit int, sees command.Sees) ([]command.Execution, bool, error)
 	Device(ctx context.Context, name string) (device.View, error)
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
 	Type(ctx context.Context, name string) (command.Type, error)
@@ -73,6 +75,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Slots", testSlots},
 		{"Groups", testGroups},
 		{"People", testPeople},
+		{"Sight", testSight},
 		{"Picks", testPicks},
 		{"Answers", testAnswers},
 		{"Members", testMembers},
