@@ -50,6 +50,15 @@
 // effects, causes and event types in the file are those of package command
 // and of event.go; a test holds them.
 //
+// What few rows have is JSON that a person can read: the column extra of a
+// command (extra.go), a gate (gate.go), the rules of a type on approval and on
+// the way back (typerule.go). Gates keep their times whole, not to the
+// millisecond: a rate of a million a minute needs that.
+//
+// What a command sets, its slot, is in its intent, and its executions are
+// listed in a table by device and slot, so that the last one in a slot is found
+// by its key and commands without a way back pay nothing.
+//
 // The log has a row per commit that had events. Its hash covers the hash
 // before it and everything in the row, so that a change anywhere shows in
 // every row after it. Events are numbered without a gap.
