@@ -8,6 +8,8 @@ CREATE TABLE slot (
     execution INTEGER NOT NULL REFERENCES command (n),
     PRIMARY KEY (device, slot, execution)
 ) STRICT, WITHOUT ROWID;
+-- What is removed is looked for in every table that refers to it.
+CREATE INDEX slot_execution ON slot (execution);
 
 -- The execution of a head on a device.
 CREATE INDEX command_of ON command (head, device) WHERE head IS NOT NULL;
