@@ -65,7 +65,8 @@
 //
 // Sessions do not survive a restart: Close tells the devices, which handshake
 // anew. No DTLS 1.3, no raw public keys, no session resumption, no hello in
-// fragments. The cookie is kept by pion and is not stateless. A panic in one of
+// fragments. The cookie is kept by pion and is not stateless. A handshake, unlike
+// a session, can be ended by who forges its address at the right moment. A panic in one of
 // pion's goroutines ends the process; what is fed to it before the cookie is
 // checked here first. A device that holds good keys and lies about where it is
 // can be sent what its own session is sent.

@@ -171,6 +171,7 @@ func (c *Conn) forgetCIDLocked(s *session) {
 func (c *Conn) finish(s *session) bool {
 	if s.keyed.Load() {
 		c.keys.settle(s.trial, true)
+		s.trial = trial{} // the key is not needed any more
 	}
 	s.heard.Store(int64(c.now()))
 	c.mu.Lock()
@@ -198,6 +199,7 @@ func (c *Conn) finish(s *session) bool {
 	c.stats.Handshakes.Add(1)
 	c.endAll(lost, Replaced)
 	c.endAll(pushed, Evicted)
+	c.check(s, c.now()) // it may have been revoked since it was verified
 	return true
 }
 
