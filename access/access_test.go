@@ -109,8 +109,8 @@ func TestRolesMayWhatTheDesignSays(t *testing.T) {
 		"GET /v1/approvals":                         "viewer,operator,approver,admin",
 		"GET /v1/groups":                            "viewer,operator,approver,admin",
 		"GET /v1/groups/{name}":                     "viewer,operator,approver,admin",
-		"PUT /v1/groups/{name}":                     "operator,admin",
-		"DELETE /v1/groups/{name}":                  "operator,admin",
+		"PUT /v1/groups/{name}":                     "operator,admin for all devices",
+		"DELETE /v1/groups/{name}":                  "operator,admin for all devices",
 		"POST /v1/commands/batch":                   "operator,admin",
 		"GET /v1/commands/{id}/events":              "viewer,operator,approver,admin",
 		"GET /v1/events":                            "viewer,operator,approver,admin",
@@ -118,9 +118,16 @@ func TestRolesMayWhatTheDesignSays(t *testing.T) {
 		"GET /metrics":                              "viewer,operator,approver,admin or on loopback",
 		"GET /v1/types":                             "viewer,operator,approver,admin",
 		"GET /v1/types/{name}":                      "viewer,operator,approver,admin",
-		"PUT /v1/types/{name}":                      "admin",
-		"DELETE /v1/types/{name}":                   "admin",
+		"PUT /v1/types/{name}":                      "admin for all devices",
+		"DELETE /v1/types/{name}":                   "admin for all devices",
 		"GET /v1/types/{name}/versions/{n}":         "viewer,operator,approver,admin",
+		"GET /v1/users":                             "admin for all devices",
+		"GET /v1/users/{id}":                        "admin for all devices",
+		"PUT /v1/users/{id}":                        "admin for all devices",
+		"DELETE /v1/users/{id}":                     "admin for all devices",
+		"GET /v1/users/{id}/tokens":                 "admin for all devices",
+		"POST /v1/users/{id}/tokens":                "admin for all devices",
+		"DELETE /v1/users/{id}/tokens/{n}":          "admin for all devices",
 		"GET /v1/me":                                "viewer,operator,approver,admin",
 		"GET /livez":                                "everybody",
 		"GET /readyz":                               "everybody",
@@ -129,6 +136,9 @@ func TestRolesMayWhatTheDesignSays(t *testing.T) {
 	got := make(map[string]string)
 	for route, rule := range Rules {
 		s := rule.Roles.String()
+		if rule.Everywhere {
+			s += " for all devices"
+		}
 		switch rule.Public {
 		case Everybody:
 			s += "everybody"

@@ -176,7 +176,7 @@ func (b *Book) Authenticate(_ context.Context, text string) (Identity, error) {
 		return Identity{}, ErrUnknownToken
 	}
 	kept.used.Store(now.UnixMilli())
-	return Identity{User: kept.User, Roles: e.user.Roles(), ExpiresAt: kept.ExpiresAt}, nil
+	return Identity{User: kept.User, Roles: e.user.Roles(), Everywhere: e.user.Everywhere(), ExpiresAt: kept.ExpiresAt}, nil
 }
 
 // Used lists the tokens whose use is not noted: those that were used more than

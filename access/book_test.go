@@ -83,7 +83,7 @@ func TestBookKnowsItsTokensOnly(t *testing.T) {
 	other := NewToken()
 	d.nobody("before it is there", other)
 	mine, r := d.token("ann")
-	if diff := cmp.Diff(d.somebody("mine", mine), Identity{User: "ann", Roles: Operator | Approver}); diff != "" {
+	if diff := cmp.Diff(d.somebody("mine", mine), Identity{User: "ann", Roles: Operator | Approver, Everywhere: Operator}); diff != "" {
 		t.Errorf("identity (-got +want):\n%s", diff)
 	}
 	sameID := mine[:3+idChars] + other[3+idChars:3+idChars+secretChars]

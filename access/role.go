@@ -49,7 +49,8 @@ func ParseRole(name string) (Roles, error) {
 
 // Identity is who a token stands for.
 type Identity struct {
-	User      string    // never empty
-	Roles     Roles     // all that he was granted, for any device at all
-	ExpiresAt time.Time // when the token ceases to work by itself; zero: never
+	User       string    // never empty
+	Roles      Roles     // all that he was granted, for any device at all
+	Everywhere Roles     // those of them that are for all devices
+	ExpiresAt  time.Time // when the token ceases to work by itself; zero: never
 }

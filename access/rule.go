@@ -3,6 +3,9 @@ package access
 // Rule says who may use a route.
 type Rule struct {
 	Roles Roles // any of these; none for Public
+	// Everywhere asks for the role for all devices: what the route changes is
+	// there for all of them, or says who may what.
+	Everywhere bool
 	Public
 }
 
@@ -42,8 +45,8 @@ var Rules = map[string]Rule{
 	"GET /v1/approvals":                         {Roles: readers},
 	"GET /v1/groups":                            {Roles: readers},
 	"GET /v1/groups/{name}":                     {Roles: readers},
-	"PUT /v1/groups/{name}":                     {Roles: operators},
-	"DELETE /v1/groups/{name}":                  {Roles: operators},
+	"PUT /v1/groups/{name}":                     {Roles: operators, Everywhere: true},
+	"DELETE /v1/groups/{name}":                  {Roles: operators, Everywhere: true},
 	"POST /v1/commands/batch":                   {Roles: operators},
 	"GET /v1/commands/{id}/events":              {Roles: readers},
 	"GET /v1/events":                            {Roles: readers},
@@ -57,9 +60,16 @@ var Rules = map[string]Rule{
 	"POST /v1/devices/{device}/cancel":          {Roles: cancellers},
 	"GET /v1/types":                             {Roles: readers},
 	"GET /v1/types/{name}":                      {Roles: readers},
-	"PUT /v1/types/{name}":                      {Roles: admins},
-	"DELETE /v1/types/{name}":                   {Roles: admins},
+	"PUT /v1/types/{name}":                      {Roles: admins, Everywhere: true},
+	"DELETE /v1/types/{name}":                   {Roles: admins, Everywhere: true},
 	"GET /v1/types/{name}/versions/{n}":         {Roles: readers},
+	"GET /v1/users":                             {Roles: admins, Everywhere: true},
+	"GET /v1/users/{id}":                        {Roles: admins, Everywhere: true},
+	"PUT /v1/users/{id}":                        {Roles: admins, Everywhere: true},
+	"DELETE /v1/users/{id}":                     {Roles: admins, Everywhere: true},
+	"GET /v1/users/{id}/tokens":                 {Roles: admins, Everywhere: true},
+	"POST /v1/users/{id}/tokens":                {Roles: admins, Everywhere: true},
+	"DELETE /v1/users/{id}/tokens/{n}":          {Roles: admins, Everywhere: true},
 	"GET /v1/me":                                {Roles: readers},
 	"GET /livez":                                {Public: Everybody},
 	"GET /readyz":                               {Public: Everybody},

@@ -42,9 +42,13 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		aboutOf(r.Context()).who = who
-		if !rt.rule.Roles.Any(who.Roles) {
+		switch {
+		case !rt.rule.Roles.Any(who.Roles):
 			return command.Errorf(command.CodeForbidden, "this needs one of the roles %s; %s has %s",
 				rt.rule.Roles, who.User, who.Roles)
+		case rt.rule.Everywhere && !rt.rule.Roles.Any(who.Everywhere):
+			return command.Errorf(command.CodeForbidden, "this needs one of the roles %s for all devices; %s has it for some",
+				rt.rule.Roles, who.User)
 		}
 		return next(c)
 	}

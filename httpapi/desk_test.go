@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/device"
 )
@@ -19,6 +20,70 @@ type desked struct {
 	putGroup    func(g device.Group, ifVersion int64, by string) (device.Group, bool, error)
 	removeGroup func(name string, ifVersion int64, by string) error
 	groups      func(after string, limit int) ([]device.Group, bool, error)
+	putUser     func(u access.User, ifVersion int64, by string) (access.User, bool, error)
+	removeUser  func(id string, ifVersion int64, by string) error
+	addToken    func(user, note string, expires time.Time, by string) (access.TokenRecord, string, error)
+	revoke      func(user string, n int, by string) error
+	users       func(after string, limit int) ([]access.User, bool, error)
+}
+
+func (d *desk) PutUser(_ context.Context, u access.User, ifVersion int64, by string) (access.User, bool, error) {
+	if d.putUser != nil {
+		return d.putUser(u, ifVersion, by)
+	}
+	u.Version, u.CreatedAt, u.ChangedAt, u.ChangedBy = 1, noon, noon, by
+	return u, true, nil
+}
+
+func (d *desk) RemoveUser(_ context.Context, id string, ifVersion int64, by string) error {
+	if d.removeUser != nil {
+		return d.removeUser(id, ifVersion, by)
+	}
+	return nil
+}
+
+func (d *desk) AddToken(_ context.Context, user, note string, expires time.Time, by string) (access.TokenRecord, string, error) {
+	if d.addToken != nil {
+		return d.addToken(user, note, expires, by)
+	}
+	return access.TokenRecord{User: user, N: 2, Note: note, ExpiresAt: expires, CreatedAt: noon, CreatedBy: by},
+		"bh_0a1b2c3d00112233445566778899aabbccddeeff3jpspsg", nil
+}
+
+func (d *desk) RevokeToken(_ context.Context, user string, n int, by string) error {
+	if d.revoke != nil {
+		return d.revoke(user, n, by)
+	}
+	return nil
+}
+
+func (d *desk) User(_ context.Context, id string) (access.User, error) {
+	if id != "ann" {
+		return access.User{}, command.Errorf(command.CodeNotFound, "no user is called %q", id)
+	}
+	return ann(), nil
+}
+
+func (d *desk) Users(_ context.Context, after string, limit int) ([]access.User, bool, error) {
+	if d.users != nil {
+		return d.users(after, limit)
+	}
+	return []access.User{ann()}, false, nil
+}
+
+func (d *desk) UserTokens(_ context.Context, user string) ([]access.TokenRecord, error) {
+	return []access.TokenRecord{
+		{User: user, N: 1, CreatedAt: noon.AddDate(0, -1, 0), RevokedAt: noon.AddDate(0, 0, -2)},
+		{User: user, N: 2, Note: "script", CreatedAt: noon.AddDate(0, 0, -2), CreatedBy: "admin", ExpiresAt: noon.AddDate(1, 0, 0), LastUsedAt: noon.Add(-time.Hour)},
+		{User: user, N: 3, CreatedAt: noon.AddDate(0, 0, -1), CreatedBy: "admin", ExpiresAt: noon},
+	}, nil
+}
+
+// ann is the user of most tests.
+func ann() access.User {
+	return access.User{ID: "ann", Name: "Ann", Email: "ann@example.com", Version: 3, CreatedAt: noon.AddDate(0, -1, 0),
+		ChangedAt: noon.AddDate(0, 0, -1), ChangedBy: "admin",
+		Grants: []access.Grant{{Role: access.Viewer}, {Role: access.Operator, Groups: []string{"north"}, Selector: "kind=pump"}}}
 }
 
 func (d *desk) Approve(_ context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error) {

@@ -29,32 +29,38 @@ func (h handlers) DenyCommand(ctx context.Context, r DenyCommandRequestObject) (
 type decision func(ctx context.Context, id command.ID, digest [32]byte, comment, by string) (command.View, error)
 
 func (h handlers) decide(ctx context.Context, f decision, id CommandID, b *Decide) (Command, error) {
-	return h.move(id, func(id command.ID) (command.View, error) {
+	return h.move(ctx, id, func(id command.ID) (command.View, error) {
 		return f(ctx, id, digestIn(b.Digest), b.Comment, userOf(ctx))
 	})
 }
 
 // move does something to a command, and answers with it as it then is; a
 // refusal comes with it as it stands.
-func (h handlers) move(id CommandID, f func(command.ID) (command.View, error)) (Command, error) {
+func (h handlers) move(ctx context.Context, id CommandID, f func(command.ID) (command.View, error)) (Command, error) {
 	parsed, err := command.ParseID(id)
 	if err != nil {
 		return Command{}, err
 	}
+	if err := h.visible(ctx, parsed); err != nil {
+		return Command{}, err
+	}
 	v, err := f(parsed)
 	if err != nil {
-		return Command{}, standing{err, v}
+		return Command{}, h.stands(ctx, err, v)
+	}
+	if v, err = h.shown(ctx, v); err != nil {
+		return Command{}, err
 	}
 	return viewCommand(v), nil
 }
 
 func (h handlers) PauseCommand(ctx context.Context, r PauseCommandRequestObject) (PauseCommandResponseObject, error) {
-	v, err := h.move(r.ID, func(id command.ID) (command.View, error) { return h.use.Pause(ctx, id, userOf(ctx)) })
+	v, err := h.move(ctx, r.ID, func(id command.ID) (command.View, error) { return h.use.Pause(ctx, id, userOf(ctx)) })
 	return PauseCommand200JSONResponse(v), err
 }
 
 func (h handlers) ResumeCommand(ctx context.Context, r ResumeCommandRequestObject) (ResumeCommandResponseObject, error) {
-	v, err := h.move(r.ID, func(id command.ID) (command.View, error) { return h.use.Resume(ctx, id, userOf(ctx)) })
+	v, err := h.move(ctx, r.ID, func(id command.ID) (command.View, error) { return h.use.Resume(ctx, id, userOf(ctx)) })
 	return ResumeCommand200JSONResponse(v), err
 }
 
@@ -66,6 +72,9 @@ func (h handlers) RollBackCommand(ctx context.Context, r RollBackCommandRequestO
 	in := command.RollbackIntent{By: userOf(ctx)}
 	if r.Body != nil {
 		in.Devices, in.Force, in.Reason = r.Body.Devices, r.Body.Force, r.Body.Reason
+	}
+	if err := h.visible(ctx, id); err != nil {
+		return nil, err
 	}
 	issued, err := h.use.Rollback(ctx, id, in)
 	if err != nil {

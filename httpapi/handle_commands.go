@@ -57,11 +57,10 @@ func (h handlers) GetCommand(ctx context.Context, r GetCommandRequestObject) (Ge
 		return nil, err
 	}
 	defer w.leave()
-	look := h.reads.Command
-	if w.seconds > 0 {
-		look = w.wait
+	v, err := h.look(ctx, id)
+	if err == nil && w.seconds > 0 {
+		v, err = w.wait(ctx, id)
 	}
-	v, err := look(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +78,7 @@ func (h handlers) ListCommands(ctx context.Context, r ListCommandsRequestObject)
 		return nil, err
 	}
 	f.Before, _ = strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
-	f.Limit = pageSize(r.Params.PageSize)
+	f.Limit, f.Sees = pageSize(r.Params.PageSize), h.sees(ctx)
 	views, more, err := h.reads.Commands(ctx, f)
 	if err != nil {
 		return nil, err
@@ -109,7 +108,7 @@ func (h handlers) ListExecutions(ctx context.Context, r ListExecutionsRequestObj
 		return nil, err
 	}
 	after, _ := strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
-	xs, more, err := h.reads.Executions(ctx, id, state, after, pageSize(r.Params.PageSize))
+	xs, more, err := h.reads.ExecutionsSeen(ctx, id, state, after, pageSize(r.Params.PageSize), h.sees(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +130,15 @@ func (h handlers) GetExecution(ctx context.Context, r GetExecutionRequestObject)
 	if err := checkDevice("device", r.Device); err != nil {
 		return nil, err
 	}
+	if err := h.visible(ctx, id); err != nil {
+		return nil, err
+	}
+	if seen, err := h.seesDevice(ctx, r.Device); err != nil || !seen {
+		if err == nil { // in the words of who finds no such execution
+			err = command.Errorf(command.CodeNotFound, "command %s is not for device %q", id, r.Device)
+		}
+		return nil, err
+	}
 	x, reports, err := h.reads.Execution(ctx, id, r.Device)
 	if err != nil {
 		return nil, err
@@ -150,19 +158,12 @@ func (x executionWithReports) VisitGetExecutionResponse(w http.ResponseWriter) e
 }
 
 func (h handlers) CancelCommand(ctx context.Context, r CancelCommandRequestObject) (CancelCommandResponseObject, error) {
-	id, err := command.ParseID(r.ID)
-	if err != nil {
-		return nil, err
-	}
 	var devices []string
 	if r.Body != nil {
 		devices = r.Body.Devices
 	}
-	v, err := h.use.Cancel(ctx, id, devices, userOf(ctx))
-	if err != nil {
-		return nil, standing{err, v}
-	}
-	return CancelCommand200JSONResponse(viewCommand(v)), nil
+	out, err := h.move(ctx, r.ID, func(id command.ID) (command.View, error) { return h.use.Cancel(ctx, id, devices, userOf(ctx)) })
+	return CancelCommand200JSONResponse(out), err
 }
 
 // answer writes v with status 200.
@@ -209,10 +210,18 @@ func (w *waiter) leave() {
 }
 
 // wait answers with the command when it has ended, or with its present state
-// when the time is over or the server shuts down.
+// when the time is over or the server shuts down. Who may not ask any more is
+// not answered.
 func (w *waiter) wait(ctx context.Context, id command.ID) (command.View, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.seconds)*time.Second)
+	within, cancel := context.WithTimeout(ctx, time.Duration(w.seconds)*time.Second)
 	defer cancel()
 	defer context.AfterFunc(w.s.closing, cancel)()
-	return w.s.use.Wait(ctx, id)
+	v, err := w.s.use.Wait(within, id)
+	if err == nil {
+		_, err = w.s.identity(aboutOf(ctx).echo.Request())
+	}
+	if err != nil {
+		return command.View{}, err
+	}
+	return w.s.shown(ctx, v)
 }

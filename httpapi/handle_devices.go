@@ -16,7 +16,7 @@ func (h handlers) ListDevices(ctx context.Context, r ListDevicesRequestObject) (
 		return nil, err
 	}
 	list := "devices " + labelsText(label)
-	f := device.Filter{Label: label, Limit: pageSize(r.Params.PageSize)}
+	f := device.Filter{Label: label, Limit: pageSize(r.Params.PageSize), Sees: h.sees(ctx)}
 	if f.After, err = h.pages.open(list, r.Params.PageToken); err != nil {
 		return nil, err
 	}
@@ -41,6 +41,9 @@ func (h handlers) GetDevice(ctx context.Context, r GetDeviceRequestObject) (GetD
 	v, err := h.reads.Device(ctx, r.Device)
 	if err != nil {
 		return nil, err
+	}
+	if sees := h.sees(ctx); sees != nil && !sees(v.Labels) {
+		return nil, command.Errorf(command.CodeNotFound, "no device is called %q", r.Device)
 	}
 	return GetDevice200JSONResponse{Body: viewDevice(v, h.now()), Headers: GetDevice200ResponseHeaders{ETag: etag(v.Version)}}, nil
 }

@@ -50,7 +50,7 @@ func (h handlers) ListCommandEvents(ctx context.Context, r ListCommandEventsRequ
 	if q.filter.Command, err = command.ParseID(r.ID); err != nil {
 		return nil, err
 	}
-	if _, err := h.reads.Command(ctx, q.filter.Command); err != nil { // or it would be empty for ever
+	if _, err := h.look(ctx, q.filter.Command); err != nil { // or it would be empty for ever
 		return nil, err
 	}
 	return h.eventsFor(ctx, q)
@@ -89,6 +89,7 @@ func (h handlers) eventsFor(ctx context.Context, q eventQuery) (eventAnswer, err
 	if h.events == nil {
 		return nil, command.Errorf(command.CodeNotFound, "this server keeps no log of events")
 	}
+	q.filter.Sees = h.sees(ctx)
 	if acceptsStream(aboutOf(ctx).echo.Request().Header.Values("Accept")) {
 		return h.stream(ctx, q)
 	}

@@ -18,6 +18,14 @@ func (h handlers) GetMe(ctx context.Context, _ GetMeRequestObject) (GetMeRespons
 	for _, name := range who.Roles.Names() {
 		me.Roles = append(me.Roles, Role(name))
 	}
+	me.ExpiresAt = timeOf(who.ExpiresAt)
+	u, err := h.reads.User(ctx, who.User)
+	switch {
+	case err == nil:
+		me.Grants = viewGrants(u.Grants)
+	case command.CodeOf(err) != command.CodeNotFound: // removed a moment ago
+		return nil, err
+	}
 	return me, nil
 }
 

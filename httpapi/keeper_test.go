@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"context"
 	"time"
 
 	"behest/access"
+	"behest/command"
 )
 
 // keeper is a book in which tests write tokens for users made up for them.
@@ -28,4 +30,13 @@ func (k *keeper) Add(t access.Token, who access.Identity) error {
 // Revoke ends the token of that id.
 func (k *keeper) Revoke(id string) {
 	k.PutToken(access.TokenRecord{Token: access.Token{ID: id}, RevokedAt: time.Now()})
+}
+
+// CommandSeen and ExecutionsSeen: at the desk everybody sees everything.
+func (d *desk) CommandSeen(ctx context.Context, id command.ID, _ command.Sees) (command.View, error) {
+	return d.Command(ctx, id)
+}
+
+func (d *desk) ExecutionsSeen(ctx context.Context, id command.ID, state string, after int64, limit int, _ command.Sees) ([]command.Execution, bool, error) {
+	return d.Executions(ctx, id, state, after, limit)
 }

@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/device"
 )
@@ -13,6 +15,7 @@ type UseCases interface {
 	Issuing
 	Deciding
 	Keeping
+	Granting
 }
 
 // Issuing is of commands as they come and go.
@@ -67,18 +70,40 @@ type Keeping interface {
 	RemoveGroup(ctx context.Context, name string, ifVersion int64, by string) error
 }
 
+// Granting is of who may do what. Versions are as in Keeping.
+type Granting interface {
+	PutUser(ctx context.Context, u access.User, ifVersion int64, by string) (out access.User, created bool, err error)
+	// RemoveUser forgets a user and ends all his tokens.
+	RemoveUser(ctx context.Context, id string, ifVersion int64, by string) error
+	// AddToken makes a token, and answers with its text, which is kept nowhere.
+	AddToken(ctx context.Context, user, note string, expires time.Time, by string) (r access.TokenRecord, text string, err error)
+	RevokeToken(ctx context.Context, user string, n int, by string) error
+}
+
 // Reads are what operators can look at: committed state, never a promise.
 type Reads interface {
 	CommandReads
 	SolutionReads
+	PeopleReads
+}
+
+// PeopleReads are of who may do what.
+type PeopleReads interface {
+	User(ctx context.Context, id string) (access.User, error)
+	// Users lists them after an id, in the order of ids.
+	Users(ctx context.Context, after string, limit int) (users []access.User, more bool, err error)
+	// UserTokens lists those that do not work any more too, the oldest first.
+	UserTokens(ctx context.Context, user string) ([]access.TokenRecord, error)
 }
 
 // CommandReads are of what was asked for, and what became of it.
 type CommandReads interface {
-	Command(ctx context.Context, id command.ID) (command.View, error)
+	// CommandSeen is a command as a reader sees it, CodeNotFound if he does not;
+	// nil sees everything.
+	CommandSeen(ctx context.Context, id command.ID, sees command.Sees) (command.View, error)
 	Commands(ctx context.Context, f command.Filter) (views []command.View, more bool, err error)
 	Execution(ctx context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error)
-	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	ExecutionsSeen(ctx context.Context, id command.ID, state string, after int64, limit int, sees command.Sees) ([]command.Execution, bool, error)
 }
 
 // SolutionReads are of what there is to command.

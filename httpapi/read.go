@@ -22,6 +22,7 @@ const (
 	batchBodyMax   = 8 << 20   // 1,000 commands of 8 KiB
 	cancelBodyMax  = 256 << 10 // 500 names, each character escaped
 	decideBodyMax  = 16 << 10  // a comment, or a selector
+	userBodyMax    = 256 << 10 // 16 grants with 16 groups and a selector each
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
 	typeBodyMax    = 512 << 10 // two schemas of 64 KiB, indented or escaped
 )
@@ -35,6 +36,8 @@ var bodyMax = map[string]int64{
 	"POST /v1/commands/{id}/deny":     decideBodyMax,
 	"POST /v1/commands/{id}/rollback": cancelBodyMax,
 	"PUT /v1/groups/{name}":           decideBodyMax,
+	"PUT /v1/users/{id}":              userBodyMax,
+	"POST /v1/users/{id}/tokens":      decideBodyMax,
 	"PUT /v1/devices/{device}":        editBodyMax,
 	"PATCH /v1/devices/{device}":      editBodyMax,
 	"PUT /v1/types/{name}":            typeBodyMax,

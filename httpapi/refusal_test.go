@@ -116,6 +116,18 @@ var badInput = []ask{
 	{name: "a group's name that is too long in bytes", path: "/v1/groups/" + strings.Repeat("%C3%A9", 32)},
 	{name: "a group that is not there", path: "/v1/groups/south"},
 
+	// People.
+	{name: "an operator who looks at users", path: "/v1/users"},
+	{name: "an operator who makes a token", path: "/v1/users/ann/tokens", body: `{}`},
+	{name: "a user of another shape", as: "admin", method: "PUT", path: "/v1/users/ben",
+		body: `{"id":"ben","name":7,"roles":[{"role":"root"},{"groups":[],"selector":""}],"disabled":"no"}`},
+	{name: "a user who may do nothing", as: "admin", method: "PUT", path: "/v1/users/ben", body: `{"roles":[]}`},
+	{name: "a user with a slash", as: "admin", method: "PUT", path: "/v1/users/a%2Fb", body: `{"roles":[{"role":"viewer"}]}`},
+	{name: "a user who is not there", as: "admin", path: "/v1/users/eve"},
+	{name: "a version of a user who is not there", as: "admin", method: "PUT", path: "/v1/users/eve", body: `{"roles":[{"role":"viewer"}]}`, header: map[string]string{"If-Match": "*"}},
+	{name: "a token of another shape", as: "admin", path: "/v1/users/ann/tokens", body: `{"token":"secret","expires_at":"never","note":1}`},
+	{name: "a token that has no number", as: "admin", method: "DELETE", path: "/v1/users/ann/tokens/last"},
+
 	// Devices.
 	{name: "edits out of range", method: "PATCH", path: "/v1/devices/pump-7", body: `{"ack_timeout_seconds":-1,"awake_seconds":86401}`},
 	{name: "an edit of what nobody may edit", method: "PATCH", path: "/v1/devices/pump-7", body: `{"id":"x","last_seq":1}`},

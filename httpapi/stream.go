@@ -78,8 +78,12 @@ func (s *stream) serve(w http.ResponseWriter) error {
 	out.flush()
 	beat := time.NewTicker(streamBeat)
 	defer beat.Stop()
-	for out.err == nil && s.mayGoOn() {
-		changed := s.h.events.Changed() // before looking, so that nothing is missed
+	for out.err == nil {
+		changed, people := s.h.events.Changed(), s.h.people.Changed() // before looking, so that nothing is missed
+		ends, may := s.mayGoOn()
+		if !may {
+			return nil
+		}
 		more, err := s.tell(out)
 		switch {
 		case err != nil:
@@ -93,6 +97,8 @@ func (s *stream) serve(w http.ResponseWriter) error {
 			s.pause() // what follows closely is told together
 		case <-beat.C:
 			s.beat(out)
+		case <-people:
+		case <-ends:
 		case <-s.ctx.Done():
 		case <-s.h.closing.Done():
 		}
@@ -145,11 +151,18 @@ func (s *stream) beat(out *sse) {
 	out.flush()
 }
 
-// mayGoOn asks again who is asking: a token that was revoked sees no event
-// more.
-func (s *stream) mayGoOn() bool {
-	_, err := s.h.identity(aboutOf(s.ctx).echo.Request())
-	return err == nil && s.h.closing.Err() == nil && s.ctx.Err() == nil
+// mayGoOn asks again who is asking, and what he sees: a token that was revoked
+// sees no event more. ends is when the token expires.
+func (s *stream) mayGoOn() (ends <-chan time.Time, may bool) {
+	who, err := s.h.identity(aboutOf(s.ctx).echo.Request())
+	if err != nil || s.h.closing.Err() != nil || s.ctx.Err() != nil {
+		return nil, false
+	}
+	s.query.filter.Sees = s.h.people.Sees(who.User)
+	if !who.ExpiresAt.IsZero() {
+		ends = time.After(max(streamPause, who.ExpiresAt.Sub(s.h.now())))
+	}
+	return ends, true
 }
 
 // sse writes server-sent events. After its first error it writes no more.
