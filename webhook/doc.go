@@ -38,7 +38,8 @@
 //	any other answer, redirects
 //	included, none, or too late    the event gets a row, and is tried again as Options.Schedule
 //	                               has it, with jitter, or later if Retry-After says so
-//	no attempt left                given up; the row stays for a while
+//	no attempt left                given up; the row stays for a while. A hook that took nothing
+//	                               else in all that time is disabled
 //	HookFailuresMax rows wait      the cursor stays until one of them is over
 //	the store cannot write         what was delivered since is delivered again
 //	the cursor was cut from the
