@@ -12,8 +12,8 @@ import (
 )
 
 // Gates are asked when their time has come, when somebody moved one, and when
-// something that one let through has ended: by one loop, so that a gate is
-// asked by one at a time.
+// something that one let through has ended. Who asks at the same time finds the
+// gate as the other left it: each passing is one commit.
 
 // watched are gates whose executions have moved. Commits tell it, and a
 // restart asks every gate anyway.

@@ -141,9 +141,8 @@ func (d *Dispatcher) forbidden(user string, dev device.Device, roles ...string) 
 	return command.Errorf(command.CodeForbidden, "%q may not act as %s on %s", user, strings.Join(roles, " or "), on)
 }
 
-// mayAll refuses a user who may act in none of the roles on one of a command's
-// devices, or of those of them that are named: on those that it has reached,
-// and on those that wait.
+// mayAll refuses a user who may not act as operator on every device that waits
+// behind the gate of a command.
 func (d *Dispatcher) mayAll(ctx context.Context, c *command.Command, names []string, user string, roles ...string) error {
 	if user == "" || d.people == nil || slices.ContainsFunc(roles, func(role string) bool { return d.people.MayAll(user, role) }) {
 		return nil
