@@ -1,0 +1,86 @@
+package dispatch_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"behest/command"
+)
+
+// A paused rollout lets nobody through, over a restart too, and a halted one
+// says so.
+func TestAPausedRolloutStandsStill(t *testing.T) {
+	inWorld(t, func(w *world) {
+		names := fleet(6)
+		for _, name := range names {
+			w.ready(name)
+		}
+		in := intent(names...)
+		in.Rollout = &command.Rollout{Waves: []command.Wave{{Count: 2}, {Count: 2}}, Halt: &command.Threshold{Percent: 50, Minimum: 2}}
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.stands(i, "open", 4)
+		if _, err := w.Pause(w.ctx(), i.Command.ID, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		w.reportAll(i, command.StatusSuccess)
+		w.restart()
+		w.stands(i, "paused", 4)
+		if _, err := w.Resume(w.ctx(), i.Command.ID, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		w.stands(i, "open", 2)
+		w.reportAll(i, command.StatusFailure)
+		w.stands(i, "halted", 2)
+		w.restart()
+		w.stands(i, "halted", 2)
+	})
+}
+
+// stands waits until nothing moves, and holds a command against what is wanted.
+func (w *world) stands(i command.Issued, state string, pending int) {
+	w.t.Helper()
+	time.Sleep(time.Second)
+	synctest.Wait()
+	v, err := w.store.Command(w.ctx(), i.Command.ID)
+	if err != nil || v.State() != state || v.Tally.Pending != pending {
+		w.t.Errorf("the command is %s, %d pending, %v; want %s, %d", v.State(), v.Tally.Pending, err, state, pending)
+	}
+}
+
+// reportAll reports on all that is out of a command.
+func (w *world) reportAll(i command.Issued, s command.Status) {
+	w.t.Helper()
+	xs, _, err := w.store.Executions(w.ctx(), i.Command.ID, "sent", 0, command.PageMax)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, x := range xs {
+		if err := w.report(x.Name, x.Seq, s); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// A window is closed: what is queued waits for it, and keeps nobody waiting.
+func TestAClosedWindowHoldsBackItsOwnCommandsAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		opens := time.Now().UTC().Add(10 * time.Minute).Truncate(time.Minute)
+		in := intent("pump")
+		in.Rollout = &command.Rollout{Window: &command.Window{Cron: opens.Format("4 15 * * *"), Duration: time.Hour}}
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.check(i.Command.ID, command.Scheduled, command.NoCause)
+		other := w.issue("pump")
+		w.done("pump", w.check(other.Command.ID, command.Sent, command.NoCause))
+		time.Sleep(time.Until(opens.Add(2 * time.Second)))
+		synctest.Wait()
+		w.check(i.Command.ID, command.Sent, command.NoCause)
+	})
+}
