@@ -84,3 +84,27 @@ func TestAClosedWindowHoldsBackItsOwnCommandsAlone(t *testing.T) {
 		w.check(i.Command.ID, command.Sent, command.NoCause)
 	})
 }
+
+// A device that comes when its window has closed again is told in the next.
+func TestWhatMissedItsWindowWaitsForTheNext(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.register("pump")
+		in := intent("pump")
+		in.Rollout = &command.Rollout{Window: &command.Window{Cron: "*/30 * * * *", Duration: 5 * time.Minute}} // the world begins at midnight
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.check(i.Command.ID, command.Queued, command.NoCause)
+		time.Sleep(10 * time.Minute)
+		w.observe("pump")
+		w.check(i.Command.ID, command.Queued, command.NoCause)
+		other := w.issue("pump")
+		w.done("pump", w.check(other.Command.ID, command.Sent, command.NoCause))
+		w.restart()
+		w.check(i.Command.ID, command.Queued, command.NoCause)
+		time.Sleep(21 * time.Minute)
+		synctest.Wait()
+		w.check(i.Command.ID, command.Sent, command.NoCause)
+	})
+}
