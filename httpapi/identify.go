@@ -64,6 +64,9 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		for name, value := range securityHeaders {
 			h.Set(name, value)
 		}
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000") // [RFC 6797]
+		}
 		h.Set("X-Request-Id", a.id)
 		if err := caught(next, c); err != nil {
 			s.refuse(err, c)

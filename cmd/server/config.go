@@ -33,6 +33,9 @@ type config struct {
 	CoAPInsecureListen bool `koanf:"coap-insecure-listen"`
 	HTTPInsecureListen bool `koanf:"http-insecure-listen"`
 
+	HTTPCert string `koanf:"http-cert"`
+	HTTPKey  string `koanf:"http-key"`
+
 	AckTimeout time.Duration `koanf:"ack-timeout"`
 	AgainMin   time.Duration `koanf:"again-min"`
 	AgainMax   time.Duration `koanf:"again-max"`
@@ -53,6 +56,8 @@ func configFlags(f *pflag.FlagSet) {
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")
+	f.String("http-cert", "", "PEM file with the certificate chain for HTTPS; read again when it changes")
+	f.String("http-key", "", "PEM file with its private key")
 	f.Duration("ack-timeout", 2*time.Second, "first wait for a device's ACK (RFC 7252 ACK_TIMEOUT); each retry doubles it")
 	f.Duration("again-min", 30*time.Second, "a delivered command that is not reported on is shown again after this, then after twice that, ...")
 	f.Duration("again-max", 15*time.Minute, "... up to this")
@@ -115,7 +120,8 @@ func (c config) check() error {
 		errs = append(errs, errors.New("coaps: CoAP over DTLS is not served by this version"))
 	}
 	errs = append(errs,
-		checkAddress("http", c.HTTP, c.HTTPInsecureListen, c.Dev),
+		checkPair(c.HTTPCert, c.HTTPKey),
+		checkAddress("http", c.HTTP, c.HTTPInsecureListen || c.HTTPCert != "", c.Dev),
 		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),
 		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("log-format", c.LogFormat, "auto", "text", "json"))
@@ -151,10 +157,13 @@ func checkAddress(name, addr string, insecure, dev bool) error {
 	case dev:
 		return fmt.Errorf("%s: development mode listens on loopback only, and %q is not", name, addr)
 	case !insecure:
-		return fmt.Errorf("%s: %q is beyond loopback and has no encryption; --%s-insecure-listen allows it", name, addr, name)
+		return fmt.Errorf("%s: %q is beyond loopback and has no encryption; %s--%s-insecure-listen allows it", name, addr, instead[name], name)
 	}
 	return nil
 }
+
+// instead is the better way to be heard beyond loopback, where there is one.
+var instead = map[string]string{"http": "give it --http-cert and --http-key, or "}
 
 func loopback(host string) bool {
 	if host == "localhost" {

@@ -44,6 +44,7 @@ var help = []struct{ name, text, label string }{
 	{"behest_coap_exchanges", "Exchanges with devices under way.", ""},
 	{"behest_coap_peers", "Addresses heard of within the exchange lifetime.", ""},
 	{"behest_coap_receive_dropped_total", "Datagrams that the system dropped before the server read them.", ""},
+	{"behest_http_certificate_end_seconds", "When the certificate of HTTPS ends, in seconds since 1970.", ""},
 	{"behest_store_commits_total", "Groups of work that are on disk.", ""},
 	{"behest_store_members_total", "Units of work in them.", ""},
 	{"behest_store_events_total", "Events in them.", ""},
@@ -80,6 +81,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.collectClock(sender{m, out})
 	m.collectCoAP(sender{m, out})
 	m.collectStore(sender{m, out})
+	if cert := m.system.cert; cert != nil {
+		sender{m, out}.gauge("behest_http_certificate_end_seconds", int(cert.until().Unix()))
+	}
 }
 
 // sender sends metrics by name.

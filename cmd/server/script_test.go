@@ -40,9 +40,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready,
-			"until": until,
-			"field": field,
+			"ready":   ready,
+			"until":   until,
+			"field":   field,
+			"certify": certify,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", os.Getenv("PATH"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"behest/access"
 	"behest/coap"
@@ -62,8 +64,9 @@ type system struct {
 	coap     *coap.Server
 	http     *httpapi.Server
 
-	udp *udp.Conn
-	tcp net.Listener
+	udp  *udp.Conn
+	tcp  net.Listener
+	cert *certificate // nil: HTTP is plain
 }
 
 // open opens the parts in the order in which they can fail: what is opened is
@@ -94,8 +97,8 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if s.udp, err = udp.Listen(c.CoAP, udp.Options{}); err != nil {
 		return nil, fmt.Errorf("coap: %w", err)
 	}
-	if s.tcp, err = listenHTTP(c.HTTP); err != nil {
-		return nil, err
+	if err := s.listenHTTP(); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
 	}
 	s.coap, err = coap.New(s.udp, coap.Options{
 		Endpoint: endpoint.Options{AckTimeout: c.AckTimeout},
@@ -128,15 +131,22 @@ func (s *system) setClock(ctx context.Context) (*dispatch.Clock, error) {
 	}), nil
 }
 
-func listenHTTP(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+// listenHTTP listens, with TLS if there is a certificate.
+func (s *system) listenHTTP() (err error) {
+	addr := s.config.HTTP
+	if s.config.HTTPCert != "" {
+		if s.cert, err = readCertificate(s.config.HTTPCert, s.config.HTTPKey, s.log, time.Now); err != nil {
+			return err
+		}
+	}
+	s.tcp, err = net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("http: %s is taken: another process listens there", addr)
+		return fmt.Errorf("%s is taken: another process listens there", addr)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("http: %w", err)
+	if err == nil && s.cert != nil {
+		s.tcp = tls.NewListener(s.tcp, s.cert.config())
 	}
-	return l, nil
+	return err
 }
 
 // services are the parts that run, the first to stop first: no more requests,
@@ -161,11 +171,21 @@ func (s *system) announce(context.Context) error {
 	if s.config.Dev {
 		mode = "development"
 	}
-	s.log.Info("serving", "version", release, "mode", mode, "http", "http://"+http, "coap", "coap://"+coap, "data", s.config.Data)
+	s.log.Info("serving", "version", release, "mode", mode, "http", s.scheme()+"://"+http, "coap", "coap://"+coap, "data", s.config.Data)
 	if !netip.MustParseAddrPort(coap).Addr().IsLoopback() {
 		s.log.Warn("plain CoAP listens beyond loopback: anybody there can read and forge commands", "coap", coap)
 	}
+	if s.cert == nil && !netip.MustParseAddrPort(http).Addr().IsLoopback() {
+		s.log.Warn("plain HTTP listens beyond loopback: anybody there can read tokens and commands", "http", http)
+	}
 	return nil
+}
+
+func (s *system) scheme() string {
+	if s.cert != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // close closes what was opened.
