@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
@@ -57,11 +59,46 @@ func migrate(ctx context.Context, path string) (err error) {
 	if have > want {
 		return fmt.Errorf("a newer version of this program made it: its tables are of version %d, this program knows %d", have, want)
 	}
+	if err := inStep(ctx, db, p, have); err != nil {
+		return err
+	}
 	if have == want {
 		return nil
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring the tables from version %d to %d: %w", have, want, err)
+	}
+	return nil
+}
+
+// inStep refuses a file whose tables took another way to their version than
+// this program's: a step below it that was left out would never be made up
+// for, and what another program made in its place is not known here.
+func inStep(ctx context.Context, db *sql.DB, p *goose.Provider, have int64) error {
+	made := make(map[int64]bool)
+	rows, err := db.QueryContext(ctx, "SELECT version_id FROM goose_db_version WHERE is_applied AND version_id > 0")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var version int64
+		if err := rows.Scan(&version); err != nil {
+			return err
+		}
+		made[version] = true
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, s := range p.ListSources() {
+		if s.Version <= have && !made[s.Version] {
+			return fmt.Errorf("its tables are of version %d and lack version %d: it was made by a program of another line, and cannot be brought up to date", have, s.Version)
+		}
+		delete(made, s.Version)
+	}
+	if unknown := slices.Sorted(maps.Keys(made)); len(unknown) > 0 {
+		return fmt.Errorf("its tables have a version %d that this program does not know: it was made by a program of another line", unknown[0])
 	}
 	return nil
 }

@@ -123,6 +123,16 @@ func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
 			alter(t, path, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
 			return path
 		}, "newer version of this program made it"},
+		{"with a step left out", func(t *testing.T) string {
+			path := made(t)
+			alter(t, path, `DELETE FROM goose_db_version WHERE version_id = 6`)
+			return path
+		}, "lack version 6"},
+		{"with a step that is not ours", func(t *testing.T) string {
+			path := made(t)
+			alter(t, path, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (7, 1)`)
+			return path
+		}, "version 7 that this program does not know"},
 		{"a log whose end was changed", func(t *testing.T) string {
 			path := made(t)
 			alter(t, path, `INSERT INTO log VALUES (1, 1, 1, 1, x'00', randomblob(32))`)
