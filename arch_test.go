@@ -41,8 +41,9 @@ var rooms = map[string]room{
 
 	"command":          {std: true, pure: true},
 	"command/ledger":   {may: []string{"command", "device", "access"}, std: true, pure: true},
-	"command/dispatch": {may: []string{"command", "command/ledger", "device", "access"}},
+	"command/dispatch": {may: []string{"command", "command/ledger", "device", "device/vault", "access"}},
 	"device":           {std: true, pure: true},
+	"device/vault":     {may: []string{"device"}},
 	"access":           {may: []string{"device"}, std: true},
 	"access/oidc":      {may: []string{"access"}, planned: true},
 	"cbor":             {may: []string{"command"}},
@@ -88,6 +89,7 @@ var debts = map[string]string{}
 var owners = map[string][]string{
 	"github.com/plgd-dev/go-coap/":      {"coap", "coap/endpoint"},
 	"github.com/pion/":                  {"coap/dtls"},
+	"golang.org/x/crypto/":              {"device/vault"},
 	"golang.org/x/net/":                 {"coap/udp"},
 	"golang.org/x/sys/":                 {"coap/udp", "store/sqlite", "cmd/server"},
 	"github.com/fxamacker/cbor/":        {"cbor"},
