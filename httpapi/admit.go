@@ -33,15 +33,21 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		r := c.Request()
 		switch {
 		case rt.rule.Public == access.Everybody:
-			return next(c)
+			return s.asStranger(next, c)
 		case rt.rule.Public == access.OnLoopback && fromLoopback(r):
 			return next(c)
 		}
 		who, err := s.identity(r)
+		if command.CodeOf(err) == command.CodeUnauthenticated {
+			return s.asStranger(func(echo.Context) error { return err }, c)
+		}
 		if err != nil {
 			return err
 		}
 		aboutOf(r.Context()).who = who
+		if err := s.users.ask(who.User); err != nil {
+			return err
+		}
 		switch {
 		case !rt.rule.Roles.Any(who.Roles):
 			return command.Errorf(command.CodeForbidden, "this needs one of the roles %s; %s has %s",
@@ -52,6 +58,14 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// asStranger goes on with who is known by his address alone, at its pace.
+func (s *Server) asStranger(next echo.HandlerFunc, c echo.Context) error {
+	if err := s.strangers.ask(neighbourhood(c.RealIP())); err != nil {
+		return err
+	}
+	return next(c)
 }
 
 // identity is who the request's token stands for. What was wrong with it is

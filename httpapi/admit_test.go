@@ -143,7 +143,7 @@ func TestTheLogHoldsNoSecret(t *testing.T) {
 	if n := strings.Count(log, "msg=request "); n != 4 {
 		t.Errorf("the log has %d lines of 4 requests:\n%s", n, log)
 	}
-	if !strings.Contains(log, "user=operator-1") || !strings.Contains(log, "remote=127.0.0.1:") {
+	if !strings.Contains(log, "user=operator-1") || !strings.Contains(log, "remote=127.0.0.1\n") {
 		t.Errorf("the log does not say who and from where:\n%s", log)
 	}
 }

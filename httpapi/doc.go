@@ -22,10 +22,18 @@
 // # The way of a request
 //
 // The order is the order of the files' middleware: identify (request id,
-// security headers, log), route (404, 405), admit (401, 403), read (415, 413,
+// security headers, log), route (404, 405), admit (401, 403, 429), read (415, 413,
 // then 400 for JSON that is not strict), validate (400 against the contract),
 // and then the handler, which turns shapes into the words of package command
 // (422 where a value cannot be) and calls a use case or a read.
+//
+// # What one may take
+//
+// A user has a rate of requests, and a quarter of the places for answers that
+// wait and for event streams; who is known by no token is known by his address,
+// and has a rate by it. Whose address a request shows is its sender's, unless
+// that is a proxy that Options.Proxies names. Bodies have a limit by route,
+// headers, time and everything in them too.
 //
 // # How it fails
 //

@@ -21,7 +21,7 @@ func (h handlers) IssueCommand(ctx context.Context, r IssueCommandRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	w, err := h.place(r.Params.WaitSeconds) // before, because afterwards there is no refusing
+	w, err := h.place(ctx, r.Params.WaitSeconds) // before, because afterwards there is no refusing
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (h handlers) GetCommand(ctx context.Context, r GetCommandRequestObject) (Ge
 	if err != nil {
 		return nil, err
 	}
-	w, err := h.place(r.Params.WaitSeconds)
+	w, err := h.place(ctx, r.Params.WaitSeconds)
 	if err != nil {
 		return nil, err
 	}
@@ -183,29 +183,28 @@ func answer(w http.ResponseWriter, v any) error {
 const retryWait = 5 * time.Second
 
 // place is room for an answer that waits, if it is to.
-func (s *Server) place(seconds *WaitSeconds) (*waiter, error) {
-	w := &waiter{s: s}
+func (s *Server) place(ctx context.Context, seconds *WaitSeconds) (*waiter, error) {
+	w := &waiter{s: s, user: userOf(ctx)}
 	if seconds == nil || *seconds == 0 {
 		return w, nil
 	}
-	select {
-	case s.waiting <- struct{}{}:
-		w.seconds = *seconds
-		return w, nil
-	default:
+	if !s.waiting.take(w.user) {
 		return nil, &command.Error{Code: command.CodeTooMany, RetryAfter: retryWait,
 			Msg: "too many answers wait already; ask without wait_seconds, or later"}
 	}
+	w.seconds = *seconds
+	return w, nil
 }
 
 type waiter struct {
 	s       *Server
+	user    string
 	seconds int // 0: it does not wait, and holds no place
 }
 
 func (w *waiter) leave() {
 	if w.seconds > 0 {
-		<-w.s.waiting
+		w.s.waiting.leave(w.user)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -34,8 +35,10 @@ type Options struct {
 	// and are shared by the nodes of one service. nil: a random key, and page
 	// tokens end with the process.
 	PageKey    []byte
-	WaitersMax int              // answers that wait at once; 0: 10,000
-	StreamsMax int              // event streams at once; 0: 1,000
+	WaitersMax int              // answers that wait at once, a quarter of them for one user; 0: 10,000
+	StreamsMax int              // event streams at once, likewise; 0: 1,000
+	Rate       int              // requests a second of one user; 0: no bound
+	Proxies    []netip.Prefix   // whose word on where a request comes from is taken (X-Forwarded-For)
 	Log        Log              // of events; nil: their routes are not found
 	Metrics    http.Handler     // for Prometheus; nil: its route is not found
 	Now        func() time.Time // nil: time.Now
@@ -57,10 +60,12 @@ type Server struct {
 	metrics  http.Handler
 	echo     *echo.Echo
 
-	waiting chan struct{} // a place for each answer that waits
-	streams chan struct{} // likewise for each event stream
-	closing context.Context
-	close   context.CancelFunc
+	users     *pace   // by user
+	strangers *pace   // by address
+	waiting   *places // one for each answer that waits
+	streams   *places // likewise for each event stream
+	closing   context.Context
+	close     context.CancelFunc
 }
 
 // New makes a server of the use cases, the reads and who knows the people. It
@@ -90,7 +95,8 @@ func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 	s := &Server{
 		use: u, reads: r, people: p, log: o.Logger, version: o.Version, now: o.Now,
 		events: o.Log, metrics: o.Metrics,
-		pages: pages, waiting: make(chan struct{}, o.WaitersMax), streams: make(chan struct{}, o.StreamsMax),
+		pages: pages, waiting: newPlaces(o.WaitersMax), streams: newPlaces(o.StreamsMax),
+		users: newPace(o.Rate, burstSeconds*o.Rate, o.Now), strangers: newPace(strangerRate, strangerBurst, o.Now),
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.contract, err = contractJSON(doc); err != nil {
@@ -99,7 +105,7 @@ func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 	if s.docs, err = docsPage(doc); err != nil {
 		return nil, err
 	}
-	s.echo = s.router()
+	s.echo = s.router(o.Proxies)
 	if s.routes, err = routes(doc, access.Rules, s.echo.Routes()); err != nil {
 		return nil, fmt.Errorf("contract, rules and routes differ: %w", err)
 	}
@@ -107,12 +113,11 @@ func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 }
 
 // router joins the generated routes to the handlers.
-func (s *Server) router() *echo.Echo {
+func (s *Server) router(proxies []netip.Prefix) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(logged{s.log})
-	// A header that anybody can send says nothing about who sent it.
-	e.IPExtractor = echo.ExtractIPDirect()
+	e.IPExtractor = ipExtractor(proxies)
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.identify, s.admit, s.read)
 	RegisterHandlers(e, NewStrictHandler(handlers{s}, nil))
@@ -120,6 +125,19 @@ func (s *Server) router() *echo.Echo {
 }
 
 // ServeHTTP serves one request.
+// ipExtractor tells where a request comes from. A header that anybody can send
+// says nothing about that, unless one whose word is good has sent it.
+func ipExtractor(proxies []netip.Prefix) echo.IPExtractor {
+	if len(proxies) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, p := range proxies {
+		trust = append(trust, echo.TrustIPRange(&net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}))
+	}
+	return echo.ExtractIPFromXFFHeader(trust...)
+}
+
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The router is to see the path as it was written: an escaped slash is
 	// part of a name, and nothing is decoded twice.

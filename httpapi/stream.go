@@ -61,12 +61,11 @@ func (s *stream) VisitListCommandEventsResponse(w http.ResponseWriter) error { r
 
 // serve writes the stream. Its end is no error: the client comes back.
 func (s *stream) serve(w http.ResponseWriter) error {
-	select {
-	case s.h.streams <- struct{}{}:
-		defer func() { <-s.h.streams }()
-	default:
+	user := userOf(s.ctx)
+	if !s.h.streams.take(user) {
 		return &command.Error{Code: command.CodeTooMany, Msg: "too many event streams are open", RetryAfter: retryWait}
 	}
+	defer s.h.streams.leave(user)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
 	out := &sse{w: w, rc: http.NewResponseController(w)}

@@ -67,7 +67,7 @@ func (p Program) Start(o Options) (*Process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	args := append([]string{"--dev", "--data", o.Data, "--http", orAny(o.HTTP), "--coap", orAny(o.CoAP)}, o.Args...)
+	args := append([]string{"--dev", "--http-rate", "0", "--data", o.Data, "--http", orAny(o.HTTP), "--coap", orAny(o.CoAP)}, o.Args...)
 	c := &Process{cmd: exec.Command(p.path, args...), data: o.Data, log: path, begun: time.Now(), ended: make(chan struct{})}
 	c.cmd.Stderr = log
 	if err := c.cmd.Start(); err != nil {

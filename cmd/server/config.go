@@ -36,6 +36,9 @@ type config struct {
 	HTTPCert string `koanf:"http-cert"`
 	HTTPKey  string `koanf:"http-key"`
 
+	HTTPRate    int      `koanf:"http-rate"`
+	HTTPProxies []string `koanf:"http-proxies"`
+
 	AckTimeout time.Duration `koanf:"ack-timeout"`
 	AgainMin   time.Duration `koanf:"again-min"`
 	AgainMax   time.Duration `koanf:"again-max"`
@@ -58,6 +61,8 @@ func configFlags(f *pflag.FlagSet) {
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")
 	f.String("http-cert", "", "PEM file with the certificate chain for HTTPS; read again when it changes")
 	f.String("http-key", "", "PEM file with its private key")
+	f.Int("http-rate", 1000, "requests a second that one user may make, and twice that at once; 0: any number")
+	f.StringSlice("http-proxies", nil, "networks (192.0.2.0/24,...) of proxies whose X-Forwarded-For says where a request comes from")
 	f.Duration("ack-timeout", 2*time.Second, "first wait for a device's ACK (RFC 7252 ACK_TIMEOUT); each retry doubles it")
 	f.Duration("again-min", 30*time.Second, "a delivered command that is not reported on is shown again after this, then after twice that, ...")
 	f.Duration("again-max", 15*time.Minute, "... up to this")
@@ -123,6 +128,7 @@ func (c config) check() error {
 		checkPair(c.HTTPCert, c.HTTPKey),
 		checkAddress("http", c.HTTP, c.HTTPInsecureListen || c.HTTPCert != "", c.Dev),
 		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),
+		c.checkHTTP(),
 		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("log-format", c.LogFormat, "auto", "text", "json"))
 	for name, d := range map[string]time.Duration{"ack-timeout": c.AckTimeout, "again-min": c.AgainMin, "again-max": c.AgainMax} {
@@ -131,6 +137,31 @@ func (c config) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c config) checkHTTP() error {
+	if c.HTTPRate < 0 {
+		return fmt.Errorf("http-rate: %d is below 0", c.HTTPRate)
+	}
+	_, err := c.proxies()
+	return err
+}
+
+// proxies are the networks of HTTPProxies; an address is a network of one.
+func (c config) proxies() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range c.HTTPProxies {
+		if a, err := netip.ParseAddr(text); err == nil {
+			all = append(all, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("http-proxies: %q is no network, such as 192.0.2.0/24, and no address", text)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 func oneOf(name, value string, all ...string) error {

@@ -110,8 +110,12 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	s.book = access.NewBook(s.clock.Now)
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Clock: s.clock, Dev: c.Dev, Book: s.book, Schemas: schema.New(), Logger: log})
 	s.coap.Bind(s.dispatch)
+	proxies, err := c.proxies()
+	if err != nil {
+		return nil, err
+	}
 	s.http, err = httpapi.New(s.dispatch, s.store, s.book, httpapi.Options{
-		Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
+		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
 	})
 	return s, err
 }
