@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/hex"
-	"strconv"
 	"strings"
 
 	"behest/command"
@@ -105,8 +104,7 @@ func (h handlers) ListApprovals(ctx context.Context, r ListApprovalsRequestObjec
 	if err != nil {
 		return nil, err
 	}
-	after, _ := strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
-	views, next, more, err := h.use.Approvals(ctx, userOf(ctx), after, pageSize(r.Params.PageSize))
+	views, next, more, err := h.use.Approvals(ctx, userOf(ctx), rowIn(place), pageSize(r.Params.PageSize))
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +113,7 @@ func (h handlers) ListApprovals(ctx context.Context, r ListApprovalsRequestObjec
 		page.Items[i] = viewCommand(v)
 	}
 	if more {
-		page.NextPageToken = h.pages.seal(list, strconv.FormatInt(next, 10))
+		page.NextPageToken = h.pages.seal(list, rowPlace(next))
 	}
 	return page, nil
 }

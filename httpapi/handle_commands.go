@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"behest/command"
@@ -72,25 +71,13 @@ func (h handlers) ListCommands(ctx context.Context, r ListCommandsRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	list := "commands " + filterText(f)
-	place, err := h.pages.open(list, r.Params.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	f.Before, _ = strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
-	f.Limit, f.Sees = pageSize(r.Params.PageSize), h.sees(ctx)
-	views, more, err := h.reads.Commands(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	page := ListCommands200JSONResponse{Items: make([]Command, len(views))}
-	for i, v := range views {
-		page.Items[i] = viewCommand(v)
-	}
-	if more && len(views) > 0 {
-		page.NextPageToken = h.pages.seal(list, strconv.FormatInt(views[len(views)-1].Command.N, 10))
-	}
-	return page, nil
+	items, next, err := pageOf(ctx, h.pages, asked{"commands " + filterText(f), r.Params.PageToken, r.Params.PageSize},
+		func(ctx context.Context, before string, limit int) ([]command.View, bool, error) {
+			f.Before, f.Limit, f.Sees = rowIn(before), limit, h.sees(ctx)
+			return h.reads.Commands(ctx, f)
+		},
+		func(v command.View) string { return rowPlace(v.Command.N) }, viewCommand)
+	return ListCommands200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
 func (h handlers) ListExecutions(ctx context.Context, r ListExecutionsRequestObject) (ListExecutionsResponseObject, error) {
@@ -102,24 +89,12 @@ func (h handlers) ListExecutions(ctx context.Context, r ListExecutionsRequestObj
 	if r.Params.State != nil {
 		state = string(*r.Params.State)
 	}
-	list := "executions " + id.String() + " " + state
-	place, err := h.pages.open(list, r.Params.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	after, _ := strconv.ParseInt(place, 10, 64) // sealed by us; at the beginning it is empty, and 0
-	xs, more, err := h.reads.ExecutionsSeen(ctx, id, state, after, pageSize(r.Params.PageSize), h.sees(ctx))
-	if err != nil {
-		return nil, err
-	}
-	page := ListExecutions200JSONResponse{Items: make([]Execution, len(xs))}
-	for i, x := range xs {
-		page.Items[i] = viewExecution(x)
-	}
-	if more && len(xs) > 0 {
-		page.NextPageToken = h.pages.seal(list, strconv.FormatInt(xs[len(xs)-1].N, 10))
-	}
-	return page, nil
+	items, next, err := pageOf(ctx, h.pages, asked{"executions " + id.String() + " " + state, r.Params.PageToken, r.Params.PageSize},
+		func(ctx context.Context, after string, limit int) ([]command.Execution, bool, error) {
+			return h.reads.ExecutionsSeen(ctx, id, state, rowIn(after), limit, h.sees(ctx))
+		},
+		func(x command.Execution) string { return rowPlace(x.N) }, viewExecution)
+	return ListExecutions200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
 func (h handlers) GetExecution(ctx context.Context, r GetExecutionRequestObject) (GetExecutionResponseObject, error) {

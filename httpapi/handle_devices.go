@@ -15,23 +15,12 @@ func (h handlers) ListDevices(ctx context.Context, r ListDevicesRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	list := "devices " + labelsText(label)
-	f := device.Filter{Label: label, Limit: pageSize(r.Params.PageSize), Sees: h.sees(ctx)}
-	if f.After, err = h.pages.open(list, r.Params.PageToken); err != nil {
-		return nil, err
-	}
-	views, more, err := h.reads.Devices(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	page := ListDevices200JSONResponse{Items: make([]Device, len(views))}
-	for i, v := range views {
-		page.Items[i] = viewDevice(v, h.now())
-	}
-	if more && len(views) > 0 {
-		page.NextPageToken = h.pages.seal(list, views[len(views)-1].Name)
-	}
-	return page, nil
+	items, next, err := pageOf(ctx, h.pages, asked{"devices " + labelsText(label), r.Params.PageToken, r.Params.PageSize},
+		func(ctx context.Context, after string, limit int) ([]device.View, bool, error) {
+			return h.reads.Devices(ctx, device.Filter{Label: label, After: after, Limit: limit, Sees: h.sees(ctx)})
+		},
+		func(v device.View) string { return v.Name }, func(v device.View) Device { return viewDevice(v, h.now()) })
+	return ListDevices200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
 func (h handlers) GetDevice(ctx context.Context, r GetDeviceRequestObject) (GetDeviceResponseObject, error) {

@@ -8,23 +8,9 @@ import (
 )
 
 func (h handlers) ListGroups(ctx context.Context, r ListGroupsRequestObject) (ListGroupsResponseObject, error) {
-	const list = "groups"
-	after, err := h.pages.open(list, r.Params.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	groups, more, err := h.reads.GroupPage(ctx, after, pageSize(r.Params.PageSize))
-	if err != nil {
-		return nil, err
-	}
-	page := ListGroups200JSONResponse{Items: make([]Group, len(groups))}
-	for i, g := range groups {
-		page.Items[i] = viewGroup(g)
-	}
-	if more && len(groups) > 0 {
-		page.NextPageToken = h.pages.seal(list, groups[len(groups)-1].Name)
-	}
-	return page, nil
+	items, next, err := pageOf(ctx, h.pages, asked{"groups", r.Params.PageToken, r.Params.PageSize},
+		h.reads.GroupPage, func(g device.Group) string { return g.Name }, viewGroup)
+	return ListGroups200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
 func (h handlers) GetGroup(ctx context.Context, r GetGroupRequestObject) (GetGroupResponseObject, error) {

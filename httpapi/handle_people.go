@@ -10,23 +10,9 @@ import (
 )
 
 func (h handlers) ListUsers(ctx context.Context, r ListUsersRequestObject) (ListUsersResponseObject, error) {
-	const list = "users"
-	after, err := h.pages.open(list, r.Params.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	users, more, err := h.reads.Users(ctx, after, pageSize(r.Params.PageSize))
-	if err != nil {
-		return nil, err
-	}
-	page := ListUsers200JSONResponse{Items: make([]User, len(users))}
-	for i, u := range users {
-		page.Items[i] = viewUser(u)
-	}
-	if more && len(users) > 0 {
-		page.NextPageToken = h.pages.seal(list, users[len(users)-1].ID)
-	}
-	return page, nil
+	items, next, err := pageOf(ctx, h.pages, asked{"users", r.Params.PageToken, r.Params.PageSize},
+		h.reads.Users, func(u access.User) string { return u.ID }, viewUser)
+	return ListUsers200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
 func (h handlers) GetUser(ctx context.Context, r GetUserRequestObject) (GetUserResponseObject, error) {

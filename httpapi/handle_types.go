@@ -8,23 +8,9 @@ import (
 )
 
 func (h handlers) ListTypes(ctx context.Context, r ListTypesRequestObject) (ListTypesResponseObject, error) {
-	const list = "types"
-	after, err := h.pages.open(list, r.Params.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	types, more, err := h.reads.Types(ctx, after, pageSize(r.Params.PageSize))
-	if err != nil {
-		return nil, err
-	}
-	page := ListTypes200JSONResponse{Items: make([]CommandType, len(types))}
-	for i, t := range types {
-		page.Items[i] = viewType(t)
-	}
-	if more && len(types) > 0 {
-		page.NextPageToken = h.pages.seal(list, types[len(types)-1].Name)
-	}
-	return page, nil
+	items, next, err := pageOf(ctx, h.pages, asked{"types", r.Params.PageToken, r.Params.PageSize},
+		h.reads.Types, func(t command.Type) string { return t.Name }, viewType)
+	return ListTypes200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
 func (h handlers) GetType(ctx context.Context, r GetTypeRequestObject) (GetTypeResponseObject, error) {
@@ -100,11 +86,13 @@ func (h handlers) standingType(ctx context.Context, name string) (command.Type, 
 	return t, err
 }
 
-// checkType holds a name in a path against the rule of names, which counts
+func checkType(name string) error { return checkNamed("name", name) }
+
+// checkNamed holds a name in a path against the rule of names, which counts
 // bytes where the contract's schema counts characters.
-func checkType(name string) error {
+func checkNamed(where, name string) error {
 	if what := command.CheckTypeName(name); what != "" {
-		return malformed(command.Field{Pointer: "name", Detail: what})
+		return malformed(command.Field{Pointer: where, Detail: what})
 	}
 	return nil
 }

@@ -1,11 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 
 	"behest/command"
 )
@@ -55,6 +57,47 @@ func (p pager) open(list string, token *string) (place string, err error) {
 	return "", malformed(command.Field{Pointer: "page_token",
 		Detail: "is none of this list with these filters, or of an earlier run of the server; begin at the first page"})
 }
+
+// asked is what a request says about the page that it wants: of which list,
+// with its filters, after which place, and how long.
+type asked struct {
+	list  string
+	token *PageToken
+	size  *PageSize
+}
+
+// pageOf reads a page of a list and turns its items into shapes. place is what
+// read goes on after; it is empty at the beginning.
+func pageOf[T, V any](ctx context.Context, p pager, a asked,
+	read func(ctx context.Context, after string, limit int) ([]T, bool, error), place func(T) string, view func(T) V,
+) (shapes []V, next string, err error) {
+	after, err := p.open(a.list, a.token)
+	if err != nil {
+		return nil, "", err
+	}
+	items, more, err := read(ctx, after, pageSize(a.size))
+	if err != nil {
+		return nil, "", err
+	}
+	shapes = make([]V, len(items))
+	for i, item := range items {
+		shapes[i] = view(item)
+	}
+	if more && len(items) > 0 {
+		next = p.seal(a.list, place(items[len(items)-1]))
+	}
+	return shapes, next, nil
+}
+
+// rowIn is a place that is the number of a row: sealed by us, or empty at the
+// beginning, and then 0.
+func rowIn(place string) int64 {
+	n, _ := strconv.ParseInt(place, 10, 64)
+	return n
+}
+
+// rowPlace is the inverse.
+func rowPlace(n int64) string { return strconv.FormatInt(n, 10) }
 
 // pageSize is how many items a page has; the contract has checked the bounds.
 func pageSize(n *PageSize) int {
