@@ -132,6 +132,14 @@ func TestRolesMayWhatTheDesignSays(t *testing.T) {
 		"GET /livez":                                "everybody",
 		"GET /readyz":                               "everybody",
 		"GET /openapi.json":                         "viewer,operator,approver,admin or on loopback",
+
+		"GET /v1/webhooks":                                    "admin for all devices",
+		"GET /v1/webhooks/{id}":                               "admin for all devices",
+		"PUT /v1/webhooks/{id}":                               "admin for all devices",
+		"DELETE /v1/webhooks/{id}":                            "admin for all devices",
+		"POST /v1/webhooks/{id}/secret":                       "admin for all devices",
+		"GET /v1/webhooks/{id}/deliveries":                    "admin for all devices",
+		"POST /v1/webhooks/{id}/deliveries/{event}/redeliver": "admin for all devices",
 	}
 	got := make(map[string]string)
 	for route, rule := range Rules {

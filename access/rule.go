@@ -74,4 +74,13 @@ var Rules = map[string]Rule{
 	"GET /livez":                                {Public: Everybody},
 	"GET /readyz":                               {Public: Everybody},
 	"GET /openapi.json":                         {Roles: readers, Public: OnLoopback},
+
+	// A webhook reads everything, and its URL may be as good as a password.
+	"GET /v1/webhooks":                                    {Roles: admins, Everywhere: true},
+	"GET /v1/webhooks/{id}":                               {Roles: admins, Everywhere: true},
+	"PUT /v1/webhooks/{id}":                               {Roles: admins, Everywhere: true},
+	"DELETE /v1/webhooks/{id}":                            {Roles: admins, Everywhere: true},
+	"POST /v1/webhooks/{id}/secret":                       {Roles: admins, Everywhere: true},
+	"GET /v1/webhooks/{id}/deliveries":                    {Roles: admins, Everywhere: true},
+	"POST /v1/webhooks/{id}/deliveries/{event}/redeliver": {Roles: admins, Everywhere: true},
 }

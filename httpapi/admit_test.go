@@ -19,7 +19,7 @@ func TestEveryRouteAsksForItsRole(t *testing.T) {
 	s := serve(t, d, d, Options{})
 	for pattern, rule := range access.Rules {
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.NewReplacer("{id}", id.String(), "{device}", "pump-7", "{name}", "pump.start", "{n}", "3").Replace(path)
+		path = strings.NewReplacer("{id}", id.String(), "{device}", "pump-7", "{name}", "pump.start", "{n}", "3", "{event}", "1-42").Replace(path)
 		for _, as := range []string{"nobody", "viewer", "operator", "approver", "admin"} {
 			// A proxy's header, so that nobody is on loopback.
 			r := s.do(ask{name: pattern, as: as, method: method, path: path, header: map[string]string{"X-Forwarded-For": "127.0.0.1"}})

@@ -374,6 +374,9 @@ func serve(t *testing.T, u UseCases, r Reads, o Options) *service {
 	}
 	o.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o.Version = "1.2.3"
+	if o.Webhooks == nil {
+		o.Webhooks = &hookDesk{}
+	}
 	if o.Now == nil {
 		o.Now = func() time.Time { return noon }
 	}

@@ -24,6 +24,7 @@ const (
 	decideBodyMax  = 16 << 10  // a comment, or a selector
 	userBodyMax    = 256 << 10 // 16 grants with 16 groups and a selector each
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
+	hookBodyMax    = 32 << 10  // a URL of 2 KiB and 64 types, each character escaped
 	typeBodyMax    = 512 << 10 // two schemas of 64 KiB, indented or escaped
 )
 
@@ -41,6 +42,7 @@ var bodyMax = map[string]int64{
 	"PUT /v1/devices/{device}":        editBodyMax,
 	"PATCH /v1/devices/{device}":      editBodyMax,
 	"PUT /v1/types/{name}":            typeBodyMax,
+	"PUT /v1/webhooks/{id}":           hookBodyMax,
 }
 
 // bodyWithin is how long a body may take to arrive: 8 MiB at 2 Mbit/s.

@@ -128,6 +128,22 @@ var badInput = []ask{
 	{name: "a token of another shape", as: "admin", path: "/v1/users/ann/tokens", body: `{"token":"secret","expires_at":"never","note":1}`},
 	{name: "a token that has no number", as: "admin", method: "DELETE", path: "/v1/users/ann/tokens/last"},
 
+	// Webhooks.
+	{name: "a webhook of another shape", as: "admin", method: "PUT", path: "/v1/webhooks/mes",
+		body: `{"url":7,"types":"all","allow_private":"yes","secret":"whsec_mine","id":"mes"}`},
+	{name: "a webhook to nowhere", as: "admin", method: "PUT", path: "/v1/webhooks/mes", body: `{}`},
+	{name: "a webhook without TLS, for what are no events", as: "admin", method: "PUT", path: "/v1/webhooks/mes",
+		body: `{"url":"http://example.org/","types":["execution.*","Execution","*"]}`},
+	{name: "a URL that is too long", as: "admin", method: "PUT", path: "/v1/webhooks/mes", body: `{"url":"https://example.org/` + strings.Repeat("a", command.HookURLBytesMax) + `"}`},
+	{name: "a webhook with a slash", as: "admin", method: "PUT", path: "/v1/webhooks/a%2Fb", body: `{"url":"https://example.org/"}`},
+	{name: "a webhook's name that is too long in bytes", as: "admin", method: "PUT", path: "/v1/webhooks/" + strings.Repeat("%C3%A9", 32), body: `{"url":"https://example.org/"}`},
+	{name: "a webhook that is not there", as: "admin", path: "/v1/webhooks/mes"},
+	{name: "a version of a webhook that is not there", as: "admin", method: "PUT", path: "/v1/webhooks/mes", body: `{"url":"https://example.org/"}`, header: map[string]string{"If-Match": `"1"`}},
+	{name: "a secret of one's own", as: "admin", path: "/v1/webhooks/erp/secret", body: `{"secret":"whsec_mine"}`},
+	{name: "an event that is none", as: "admin", method: "POST", path: "/v1/webhooks/erp/deliveries/latest/redeliver"},
+	{name: "an operator who looks at webhooks", path: "/v1/webhooks"},
+	{name: "an operator who makes a webhook", method: "PUT", path: "/v1/webhooks/mes", body: `{"url":"https://example.org/"}`},
+
 	// Devices.
 	{name: "edits out of range", method: "PATCH", path: "/v1/devices/pump-7", body: `{"ack_timeout_seconds":-1,"awake_seconds":86401}`},
 	{name: "an edit of what nobody may edit", method: "PATCH", path: "/v1/devices/pump-7", body: `{"id":"x","last_seq":1}`},

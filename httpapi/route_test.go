@@ -100,12 +100,14 @@ func TestContractKnowsEveryWord(t *testing.T) {
 	for s := command.Routine; s.String() != "unknown"; s++ {
 		significances = append(significances, s.String())
 	}
+	deliveries := []string{command.DeliveryPending.String(), command.DeliveryDone.String(), command.DeliveryGivenUp.String()}
+	reasons := []string{command.HookByHand, command.HookGone, command.HookFailing}
 	roles := (access.Viewer | access.Operator | access.Approver | access.Admin).Names()
 	outcomes := []string{string(command.AllSucceeded), string(command.SomeUnknown), string(command.NoneDone), string(command.SomeFailed)}
 	for name, want := range map[string][]string{
 		"ExecutionState": states, "CommandState": append(slices.Clone(states), "open", "paused", "halted", "ended"),
 		"Cause": causes, "ErrorCode": codes, "Effect": effects, "ReportStatus": statuses, "Role": roles, "Outcome": outcomes,
-		"Redelivery": redeliveries, "Significance": significances,
+		"Redelivery": redeliveries, "Significance": significances, "DeliveryState": deliveries, "WebhookReason": reasons,
 	} {
 		var got []string
 		for _, v := range doc.Components.Schemas[name].Value.Enum {

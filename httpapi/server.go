@@ -40,6 +40,7 @@ type Options struct {
 	Rate       int              // requests a second of one user; 0: no bound
 	Proxies    []netip.Prefix   // whose word on where a request comes from is taken (X-Forwarded-For)
 	Log        Log              // of events; nil: their routes are not found
+	Webhooks   Webhooks         // nil: their routes are not found
 	Metrics    http.Handler     // for Prometheus; nil: its route is not found
 	Now        func() time.Time // nil: time.Now
 }
@@ -57,6 +58,7 @@ type Server struct {
 	contract []byte            // as JSON
 	docs     page
 	events   Log
+	webhooks Webhooks
 	metrics  http.Handler
 	echo     *echo.Echo
 
@@ -94,7 +96,7 @@ func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 	}
 	s := &Server{
 		use: u, reads: r, people: p, log: o.Logger, version: o.Version, now: o.Now,
-		events: o.Log, metrics: o.Metrics,
+		events: o.Log, webhooks: o.Webhooks, metrics: o.Metrics,
 		pages: pages, waiting: newPlaces(o.WaitersMax), streams: newPlaces(o.StreamsMax),
 		users: newPace(o.Rate, burstSeconds*o.Rate, o.Now), strangers: newPace(strangerRate, strangerBurst, o.Now),
 	}

@@ -15,7 +15,7 @@ func TestThePageOfTheContractLoadsNothing(t *testing.T) {
 	if r.status != 200 || r.header.Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Fatalf("%d %v", r.status, r.header)
 	}
-	for _, bad := range []string{"<script", "src=", "http://", "https://", "@import", "url(", "ZgotmplZ", "&lt;code", "<no value>"} {
+	for _, bad := range []string{"<script", "src=", "@import", "url(", "ZgotmplZ", "&lt;code", "<no value>"} {
 		if i := strings.Index(r.body, bad); i >= 0 {
 			t.Errorf("the page holds %q: %s", bad, r.body[max(0, i-60):i+60])
 		}
@@ -31,10 +31,10 @@ func TestThePageOfTheContractLoadsNothing(t *testing.T) {
 		}
 		anchors[m[1]] = true
 	}
-	links := regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(r.body, -1)
+	links := regexp.MustCompile(`href="?([^">]+)`).FindAllStringSubmatch(r.body, -1)
 	for _, m := range links {
-		if !anchors[m[1]] {
-			t.Errorf("a link to %s, which is not there", m[1])
+		if to, within := strings.CutPrefix(m[1], "#"); m[1] != "/openapi.json" && (!within || !anchors[to]) {
+			t.Errorf("a link to %s, which is not on the page", m[1])
 		}
 	}
 	for pattern := range s.srv.routes {
