@@ -109,6 +109,15 @@ type Tx interface {
 	AddToken(t *access.TokenRecord) error // gives it the user's next number; CodeConflict: its id is taken
 	SaveToken(t access.TokenRecord) error // that it was used, or revoked
 
+	// Credentials are a device's, the oldest first, also those that were revoked.
+	Credentials(device string) ([]device.Credential, error)
+	CredentialWith(digest [32]byte) (device.Credential, error) // whoever has it or had it
+	AddCredential(c *device.Credential) error                  // by its number; CodeConflict: its digest is taken
+	SaveCredential(c device.Credential) error                  // that it was sealed anew, used, or revoked
+	// The key of the digests. CodeNotFound: there is none yet.
+	DigestKey() (device.Seal, error)
+	PutDigestKey(s device.Seal) error
+
 	// An answer that was given under an idempotency key is kept with what it
 	// answered, so that the same question gets the same answer.
 	Answer(key [32]byte) (Answer, error)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"behest/command"
+	"behest/device"
 )
 
 // faultsMax bounds how many faults a report lists. A damaged file has
@@ -16,21 +17,22 @@ const faultsMax = 100
 
 // Report is what Check found.
 type Report struct {
-	Schema     int64 // version of the tables
-	Epoch      uint32
-	Devices    int64
-	Commands   int64
-	Executions int64
-	Open       int64 // executions that have not ended
-	Reports    int64 // that a younger one replaced
-	Types      int64 // versions of command types
-	Users      int64
-	Tokens     int64 // also those that do not work any more
-	Events     int64
-	Groups     int64    // commits that had events
-	Hash       string   // of the last of them
-	Faults     []string // nothing: the store is sound
-	Left       int      // faults that are not listed
+	Schema      int64 // version of the tables
+	Epoch       uint32
+	Devices     int64
+	Commands    int64
+	Executions  int64
+	Open        int64 // executions that have not ended
+	Reports     int64 // that a younger one replaced
+	Types       int64 // versions of command types
+	Users       int64
+	Tokens      int64 // also those that do not work any more
+	Credentials int64 // likewise
+	Events      int64
+	Groups      int64    // commits that had events
+	Hash        string   // of the last of them
+	Faults      []string // nothing: the store is sound
+	Left        int      // faults that are not listed
 }
 
 func (r *Report) fault(format string, args ...any) {
@@ -45,7 +47,13 @@ func (r *Report) fault(format string, args ...any) {
 // that hold among its rows, and the chain of hashes over its log. It reads
 // one moment of it, changes nothing, and may run beside a server. The error
 // says that it could not look; what it found wrong is in the report.
-func Check(ctx context.Context, path string) (report Report, err error) {
+func Check(ctx context.Context, path string) (Report, error) {
+	return CheckSeals(ctx, path, nil)
+}
+
+// CheckSeals is Check by somebody who can try whether the seal of a credential
+// opens; nil: nobody can.
+func CheckSeals(ctx context.Context, path string, opens func(*device.Credential) error) (report Report, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return report, fmt.Errorf("check the store: %w", err)
 	}
@@ -66,7 +74,7 @@ func Check(ctx context.Context, path string) (report Report, err error) {
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}
 	for _, look := range []func(context.Context, *conn, *Report) error{
-		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkGates, checkLog,
+		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkCredentials(opens), checkGates, checkLog,
 	} {
 		if err := look(ctx, c, &report); err != nil {
 			if ctx.Err() != nil {

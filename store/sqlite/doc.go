@@ -55,6 +55,10 @@
 // the way back (typerule.go). Gates keep their times whole, not to the
 // millisecond: a rate of a million a minute needs that.
 //
+// What is secret of a credential is sealed before it comes here, and what is
+// sealed is bytes (package device/vault). Of what was revoked only a digest stays,
+// for as long as the device has not had CredentialsKept others since.
+//
 // What a command sets, its slot, is in its intent, and its executions are
 // listed in a table by device and slot, so that the last one in a slot is found
 // by its key and commands without a way back pay nothing.

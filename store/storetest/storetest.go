@@ -35,6 +35,11 @@ type Store interface {
 	Users(ctx context.Context, after string, limit int) ([]access.User, bool, error)
 	UserTokens(ctx context.Context, user string) ([]access.TokenRecord, error)
 	AllTokens(ctx context.Context) ([]access.TokenRecord, error)
+	Credentials(ctx context.Context, device string) ([]device.Credential, error)
+	Doorway(ctx context.Context, device string) ([]device.Credential, bool, error)
+	SealedWith(ctx context.Context) ([]device.Credential, error)
+	SealedBefore(ctx context.Context, key, limit int) ([]device.Credential, error)
+	DigestKey(ctx context.Context) (device.Seal, error)
 	Awaiting(ctx context.Context, after int64, limit int) ([]command.View, bool, error)
 
 	Command(ctx context.Context, id command.ID) (command.View, error)
@@ -75,6 +80,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Slots", testSlots},
 		{"Groups", testGroups},
 		{"People", testPeople},
+		{"Credentials", testCredentials},
 		{"Sight", testSight},
 		{"Picks", testPicks},
 		{"Answers", testAnswers},
