@@ -45,6 +45,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		aboutOf(r.Context()).who = who
+		c.SetRequest(r.WithContext(access.WithOrigin(r.Context(), c.RealIP())))
 		if err := s.users.ask(who.User); err != nil {
 			return err
 		}

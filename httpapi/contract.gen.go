@@ -1050,6 +1050,9 @@ type Event struct {
 
 	// Data What belongs to the type. Members may be added.
 	Data json.RawMessage `json:"data,omitempty"`
+
+	// From The address that the actor's request came from. Shown to administrators for all devices.
+	From string `json:"from,omitempty"`
 }
 
 // EventID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.

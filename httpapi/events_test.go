@@ -42,7 +42,7 @@ func (l *logbook) add(kinds ...command.EventType) {
 	for _, k := range kinds {
 		n := int64(len(l.events)) + 1
 		l.events = append(l.events, command.Event{Type: k, At: noon, Epoch: l.epoch, N: n, Command: id, Name: "pump-7",
-			Actor: "ann", Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
+			Actor: "ann", From: "192.0.2.7", Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
@@ -312,6 +312,25 @@ func TestAStreamEnds(t *testing.T) {
 		if got := r.next(); got != "end" {
 			t.Errorf("%s: it went on with %s", name, got)
 		}
+	}
+}
+
+// Where people were is for who answers for all of them.
+func TestOnlyAnAdministratorSeesWhereAnActorWas(t *testing.T) {
+	l := newLogbook()
+	l.add("device.edited")
+	s := serve(t, &desk{}, &desk{}, Options{Log: l})
+	for as, want := range map[string]bool{"viewer": false, "operator": false, "approver": false, "admin": true} {
+		if r := s.do(ask{name: as, as: as, path: "/v1/events"}); r.status != 200 || strings.Contains(r.body, `"from":"192.0.2.7"`) != want {
+			t.Errorf("%s: %d %s", as, r.status, r.body)
+		}
+		r := s.follow("/v1/events", map[string]string{"Last-Event-ID": "1-0", "Authorization": "Bearer " + s.tokens[as]})
+		for r.lines.Scan() && !strings.HasPrefix(r.lines.Text(), "data:") {
+		}
+		if got := r.lines.Text(); got == "" || strings.Contains(got, "192.0.2.7") != want {
+			t.Errorf("%s's stream: %q", as, got)
+		}
+		r.close()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"behest/access"
 	"behest/command"
 )
 
@@ -122,7 +123,7 @@ func (h handlers) eventPage(ctx context.Context, q eventQuery) (eventAnswer, err
 			return nil, err
 		}
 		for _, e := range events {
-			page.Items = append(page.Items, viewEvent(e))
+			page.Items = append(page.Items, viewEvent(ctx, e))
 		}
 		ended := next == at
 		at = next
@@ -151,14 +152,17 @@ func parsePlace(id string) (Place, error) {
 	return Place{Epoch: uint32(e), N: m}, err
 }
 
-// viewEvent is an event as the contract shows it.
-func viewEvent(e command.Event) Event {
+// viewEvent is an event as the contract shows it to who asks.
+func viewEvent(ctx context.Context, e command.Event) Event {
 	out := Event{
 		ID: Place{Epoch: e.Epoch, N: e.N}.String(), Type: string(e.Type), Time: Time(e.At), Actor: e.Actor,
 		Device: e.Name, Data: e.Data,
 	}
 	if e.Command != (command.ID{}) {
 		out.Command = e.Command.String()
+	}
+	if aboutOf(ctx).who.Everywhere.Any(access.Admin) {
+		out.From = e.From
 	}
 	return out
 }

@@ -128,7 +128,7 @@ func (s *stream) tell(out *sse) (more bool, err error) {
 	}
 	for _, e := range events {
 		s.told = Place{Epoch: e.Epoch, N: e.N}
-		out.event(s.told, string(e.Type), viewEvent(e))
+		out.event(s.told, string(e.Type), viewEvent(s.ctx, e))
 	}
 	if len(events) > 0 {
 		out.flush()
@@ -157,6 +157,7 @@ func (s *stream) mayGoOn() (ends <-chan time.Time, may bool) {
 	if err != nil || s.h.closing.Err() != nil || s.ctx.Err() != nil {
 		return nil, false
 	}
+	aboutOf(s.ctx).who = who // he may be less than he was
 	s.query.filter.Sees = s.h.people.Sees(who.User)
 	if !who.ExpiresAt.IsZero() {
 		ends = time.After(max(streamPause, who.ExpiresAt.Sub(s.h.now())))

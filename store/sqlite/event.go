@@ -3,6 +3,7 @@ package sqlite
 import (
 	"encoding/binary"
 	"encoding/json"
+	"strings"
 
 	"behest/command"
 )
@@ -13,7 +14,7 @@ import (
 //	flags      four bits for what follows, and above them the type's code
 //	type       text, when the code is 0
 //	at         milliseconds after the row's time, either way
-//	actor      text
+//	actor      text, and behind a zero byte where he was, if that is known
 //	command    its row, less that of the event before
 //	device     its handle
 //	data       JSON
@@ -24,6 +25,9 @@ const (
 	eventData
 	eventCode // the first bit of the code
 )
+
+// actorEnd is in no user's id.
+const actorEnd = "\x00"
 
 // eventTypes are the types that have a code: their place here. A place is
 // never given to another type. What is not here is written in full.
@@ -69,7 +73,11 @@ func appendEvents(b []byte, at int64, events []command.Event) []byte {
 		}
 		b = binary.AppendVarint(b, e.At.UnixMilli()-at)
 		if e.Actor != "" {
-			b = appendBytes(b, e.Actor)
+			who := e.Actor
+			if e.From != "" {
+				who += actorEnd + e.From
+			}
+			b = appendBytes(b, who)
 		}
 		if e.CommandN != 0 {
 			b = binary.AppendVarint(b, e.CommandN-before)
@@ -102,7 +110,7 @@ func unpackEvents(r *sealed) ([]command.Event, error) {
 			u.bad = true
 		}
 		e.At = fromMillis(r.at + u.nextInt())
-		e.Actor = u.text(eventActor)
+		e.Actor, e.From, _ = strings.Cut(u.text(eventActor), actorEnd)
 		if u.has(eventCommand) {
 			before += u.nextInt()
 			e.CommandN = before

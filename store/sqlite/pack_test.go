@@ -89,6 +89,7 @@ func TestBytesInTheFileStand(t *testing.T) {
 		{"course of one that is due later", appendCourse(nil, &late), "8030" + "d00f" + "01f5"},
 		{"intent that sets a slot", appendIntent(nil, set, false), "48" + "02" + "05"},
 		{"rules on approval and the way back", appendRules(nil, &ruled), "8080808080" + "03" + packedText(ruledApproval) + packedText(ruledRollback)},
+		{"an event of somebody who was somewhere", appendEvents(nil, row.at, []command.Event{{Type: command.EventIssued, At: at, Actor: "ann", From: "::1"}}), "11" + "00" + "07616e6e003a3a31"},
 		{"events", row.events, "17" + "00" + "03616e6e" + "d804" + "08" + "0a" + "076e65772e6f6e65" + "01" + "01" + "027b7d"},
 		{"hash", row.chained(bytes.Repeat([]byte{1}, 32)), "b0699948ddff316879c196039d0f16442a58c4dbf6343cf9a47d9c135fbb5b9d"},
 	}

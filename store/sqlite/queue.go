@@ -17,6 +17,7 @@ const laneShare = 8
 type member struct {
 	f    func(ledger.Tx) error
 	lane ledger.Lane
+	from string // where it was asked for
 	at   time.Time
 	done chan error // has room for the answer
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/ledger"
 )
@@ -23,7 +24,7 @@ func (s *Store) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) 
 	if s.doubt.Load() {
 		return inDoubt()
 	}
-	m := &member{f: f, lane: lane, at: time.Now(), done: make(chan error, 1)}
+	m := &member{f: f, lane: lane, from: access.Origin(ctx), at: time.Now(), done: make(chan error, 1)}
 	if err := s.queue.put(m); err != nil {
 		return err
 	}

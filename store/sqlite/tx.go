@@ -14,9 +14,10 @@ import (
 // tx is the inside of a commit as one member sees it.
 type tx struct {
 	w     *writer
-	saved bool  // its savepoint is set, since it wrote something
-	over  bool  // its function has returned
-	fault error // of the database; the whole transaction fails
+	from  string // where its member was asked for
+	saved bool   // its savepoint is set, since it wrote something
+	over  bool   // its function has returned
+	fault error  // of the database; the whole transaction fails
 }
 
 var _ ledger.Tx = (*tx)(nil)
@@ -79,6 +80,9 @@ func (t *tx) Base() uint32 { return t.w.base }
 func (t *tx) Log(e command.Event) error {
 	if e.Type == "" || e.At.IsZero() {
 		return fmt.Errorf("log %+v: an event has a type and a time", e)
+	}
+	if e.Actor != "" {
+		e.From = t.from
 	}
 	t.w.events = append(t.w.events, e)
 	return nil

@@ -120,7 +120,7 @@ func (w *writer) work(group []*member) (done int, err error) {
 		if m.taken.Swap(true) {
 			continue // its caller has left
 		}
-		t := &tx{w: w}
+		t := &tx{w: w, from: m.from}
 		err := w.s.step(stepWork, func() error {
 			m.err = t.do(m.f)
 			return t.fault

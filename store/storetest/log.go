@@ -67,6 +67,9 @@ func testLog(t *testing.T, e Engine) {
 	t.Run("AWatcherMissesNothing", func(t *testing.T) { watch(t, r) })
 }
 
+// here is where all requests of these tests come from.
+const here = "192.0.2.7"
+
 // logged issues two commands, logs events of all sorts about them, and
 // answers with what a reader should find.
 func logged(t *testing.T, r *rig, one, many *command.Command) (want []command.Event) {
@@ -77,8 +80,11 @@ func logged(t *testing.T, r *rig, one, many *command.Command) (want []command.Ev
 			e.CommandN, e.Command = c.N, c.ID
 		}
 		e.Device, e.Name, e.Epoch, e.N = d, name, 1, int64(len(want)+1)
+		if e.Actor != "" {
+			e.From = here
+		}
 		want = append(want, e)
-		e.Command, e.Name, e.Epoch, e.N = command.ID{}, "", 0, 0
+		e.Command, e.Name, e.Epoch, e.N, e.From = command.ID{}, "", 0, 0, ""
 		return tx.Log(e)
 	}
 	r.do(func(tx ledger.Tx) error {
