@@ -47,6 +47,9 @@ func (d *Dispatcher) decide(ctx context.Context, id command.ID, said command.Dec
 
 // mayDecide refuses who has no say in a command. What it looks at does not
 // change: whether it still waits is seen in the commit.
+//
+// --solo lets a requester be among those who approve, in the role that is asked
+// for like anybody else: if the server was so when he asked, and is so now.
 func (d *Dispatcher) mayDecide(ctx context.Context, view command.View, said command.Decision) error {
 	c := view.Command
 	switch {
@@ -55,27 +58,29 @@ func (d *Dispatcher) mayDecide(ctx context.Context, view command.View, said comm
 	case len(said.Comment) > command.CommentBytesMax:
 		return &command.Error{Code: command.CodeInvalid, Msg: "the decision cannot be accepted as it is",
 			Fields: []command.Field{{Pointer: "/comment", Detail: fmt.Sprintf("is over %d bytes", command.CommentBytesMax)}}}
-	case said.User == c.RequestedBy && !c.Approval.Solo && said.Approve:
+	case said.User == c.RequestedBy && !(c.Approval.Solo && d.solo) && said.Approve:
 		return command.Errorf(command.CodeForbidden, "nobody approves what he asked for himself")
 	}
 	check := func(dev device.Device) error {
-		if d.may(said.User, c.Approval.Role, dev) || said.User == c.RequestedBy && c.Approval.Solo {
+		if d.may(said.User, c.Approval.Role, dev) {
 			return nil
 		}
 		return command.Errorf(command.CodeForbidden, "%q may not decide as %s on device %q", said.User, c.Approval.Role, dev.Name)
 	}
-	if view.Only != nil {
-		var dev device.Device
-		err := d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) (err error) {
-			dev, err = tx.Device(view.Only.Device)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		return check(dev)
+	if d.people == nil || d.people.MayAll(said.User, c.Approval.Role) {
+		return nil
 	}
-	return d.store.Held(ctx, c.N, check)
+	if view.Only == nil {
+		return d.store.Held(ctx, c.N, check)
+	}
+	v, err := d.store.Device(ctx, view.Only.Name)
+	if err != nil && command.CodeOf(err) == command.CodeNotFound { // removed, and nobody's any more
+		v.Name, err = view.Only.Name, nil
+	}
+	if err != nil {
+		return err
+	}
+	return check(v.Device)
 }
 
 // decideOne decides on a command on one device.
@@ -195,7 +200,7 @@ func (b *ballot) count(device int64) error {
 		kind = command.EventApproved
 		data["enough"] = b.met
 	}
-	if b.said.User == b.c.RequestedBy {
+	if b.said.Approve && b.said.User == b.c.RequestedBy {
 		data["solo"] = true
 	}
 	raw, err := json.Marshal(data)

@@ -44,25 +44,100 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 	return view, err
 }
 
-// cancelPending sees to it that nothing of c is pending: what is not written
-// out yet begins as canceled, or, if only some devices are named, as usual.
+// cancelPending cancels what of c is not written out yet: all of it, or the
+// devices that are named. The others stay where they are.
 func (d *Dispatcher) cancelPending(ctx context.Context, c *command.Command, devices []string, by string) (asked int, err error) {
+	if c.Devices == 1 {
+		return 0, nil
+	}
 	if len(devices) > 0 {
-		by = ""
-	} else if closed, err := d.closeGate(ctx, c, by); err != nil || closed {
+		return d.cancelHeld(ctx, c.N, byNames(devices), by)
+	}
+	if closed, err := d.closeGate(ctx, c, by); err != nil || closed {
 		return 1, err
 	}
 	if c.Gated() {
-		return 0, nil // what is behind the gate stays there
+		return 0, nil // its gate is closed, and lets what is behind it end
 	}
 	for {
 		took, err := d.writeGroup(ctx, c.N, by)
 		if err != nil || !took {
 			return asked, err
 		}
-		if by != "" {
-			asked++
+		asked++
+	}
+}
+
+// cancelHeld cancels a command on some of the devices that are not written out:
+// they leave the list, and their executions begin as canceled. Nobody has to
+// agree to that. The digest stays: what others decide on is what was asked for,
+// and less of it happens.
+func (d *Dispatcher) cancelHeld(ctx context.Context, commandN int64, find func(ledger.Tx) ([]int64, error), by string) (int, error) {
+	var g *group
+	dropped := 0
+	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
+		g = &group{d: d, tx: tx, now: d.now(), canceledBy: by}
+		handles, err := find(tx)
+		if err != nil {
+			return err
 		}
+		if handles, err = tx.DropPending(commandN, handles); err != nil || len(handles) == 0 {
+			dropped = 0
+			return err
+		}
+		dropped = len(handles)
+		return g.cancelBehind(commandN, handles)
+	})
+	if err != nil {
+		return 0, d.failed(err)
+	}
+	g.tell()
+	if dropped > 0 {
+		d.watched.add(commandN) // perhaps nobody is left behind it
+		d.gates.ring(d.now())
+	}
+	return dropped, nil
+}
+
+// cancelBehind begins executions of the command in a row as canceled, past its
+// gate if it has one.
+func (g *group) cancelBehind(commandN int64, handles []int64) error {
+	c, err := g.tx.CommandN(commandN)
+	if err != nil {
+		return err
+	}
+	gate, err := g.tx.Gate(commandN)
+	held := err == nil
+	if err != nil && command.CodeOf(err) != command.CodeNotFound {
+		return err
+	}
+	err = g.begin(c, handles, func(x command.Execution) command.Execution {
+		if x.State = command.Scheduled; held && gate.State == command.GateAwaiting {
+			x.State = command.AwaitingApproval
+		}
+		return x
+	})
+	if err != nil || !held {
+		return err
+	}
+	gate.Through += len(handles)
+	return g.tx.SaveGate(&gate, g.now)
+}
+
+// byNames finds those devices of a list of names that are there.
+func byNames(names []string) func(ledger.Tx) ([]int64, error) {
+	return func(tx ledger.Tx) (handles []int64, err error) {
+		for _, name := range names {
+			dev, err := tx.DeviceNamed(name)
+			if err != nil && command.CodeOf(err) == command.CodeNotFound {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			handles = append(handles, dev.Handle)
+		}
+		return handles, nil
 	}
 }
 
@@ -90,10 +165,11 @@ func (d *Dispatcher) cancelOne(ctx context.Context, x command.Execution, by stri
 }
 
 // CancelDevice empties a device's queue, and asks back what it has. It
-// answers how many executions that were.
+// answers how many executions that were, what waits for it behind gates
+// included.
 func (d *Dispatcher) CancelDevice(ctx context.Context, name, by string) (int, error) {
-	count := 0
-	_, err := d.visit(ctx, ledger.Issues, byName(name), func(v *visit) error {
+	count, held := 0, 0
+	v, err := d.visit(ctx, ledger.Issues, byName(name), func(v *visit) error {
 		count = 0
 		if err := d.mayTo(by, v.dev, operator, approver); err != nil {
 			return err
@@ -113,6 +189,17 @@ func (d *Dispatcher) CancelDevice(ctx context.Context, name, by string) (int, er
 		}
 		return nil
 	})
+	if err != nil {
+		return 0, err
+	}
+	rows, err := d.store.Holding(ctx, v.dev.Handle)
+	for _, n := range rows {
+		if err != nil {
+			break
+		}
+		held, err = d.cancelHeld(ctx, n, func(ledger.Tx) ([]int64, error) { return []int64{v.dev.Handle}, nil }, by)
+		count += held
+	}
 	return count, err
 }
 

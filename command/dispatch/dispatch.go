@@ -55,6 +55,7 @@ type Dispatcher struct {
 	types      types
 	windows    windows
 	watched    watched       // gates whose executions have moved
+	intact     intact        // lists of targets that are what was approved
 	gates      alarm         // wakes the loop that asks gates
 	arrivals   chan arrival  // from the transport to the store
 	lapse      alarm         // wakes the clock loop
@@ -94,6 +95,7 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		types:    newTypes(),
 		windows:  newWindows(),
 		watched:  newWatched(),
+		intact:   newIntact(),
 		gates:    newAlarm(o.Clock.Now),
 		arrivals: make(chan arrival, arrivalsMax),
 		lapse:    newAlarm(o.Clock.Now),

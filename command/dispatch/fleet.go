@@ -113,6 +113,9 @@ func (g *group) begin(c *command.Command, handles []int64, start func(command.Ex
 			return err
 		}
 		x := start(command.Execution{Command: c, Device: h, Name: v.dev.Name})
+		if !v.dev.RemovedAt.IsZero() && !v.dev.RemovedAt.Before(c.CreatedAt) && !x.State.Ended() { // while it waited
+			x, _ = x.Step(command.Trigger{Kind: command.Withdraw, Cause: command.DeviceRemoved}, g.now)
+		}
 		if !x.State.Ended() && g.canceledBy == "" {
 			if v.open, err = g.tx.Open(h); err != nil {
 				return err

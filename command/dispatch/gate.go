@@ -106,12 +106,16 @@ func (d *Dispatcher) askDue(ctx context.Context) (time.Time, error) {
 // as its clocks lapse, and halts.
 func (d *Dispatcher) ask(ctx context.Context, n int64) error {
 	for {
-		_, tally, err := d.store.GateTally(ctx, n)
+		g, tally, err := d.store.GateTally(ctx, n)
 		if err != nil && command.CodeOf(err) == command.CodeNotFound {
+			d.intact.forget(n)
 			return nil // it is done
 		}
 		if err != nil {
 			return err
+		}
+		if err := d.verify(ctx, g); err != nil {
+			return fmt.Errorf("verify the targets of command row %d: %w", n, err)
 		}
 		p, err := d.pass(ctx, n, tally)
 		if err != nil {

@@ -43,6 +43,10 @@ type Store interface {
 	// Held visits the devices of a command that are not written out, with their
 	// names and labels, in no order.
 	Held(ctx context.Context, commandN int64, visit func(device.Device) error) error
+	// Holding lists the rows of commands that have a device pending.
+	Holding(ctx context.Context, device int64) ([]int64, error)
+	// Device is a device that is there, by its name.
+	Device(ctx context.Context, name string) (device.View, error)
 	// Executions lists the executions of a command after a row, in order.
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
 	// Awaiting lists commands that wait for approvals after a row, the oldest first.

@@ -141,8 +141,9 @@ func (d *Dispatcher) forbidden(user string, dev device.Device, roles ...string) 
 	return command.Errorf(command.CodeForbidden, "%q may not act as %s on %s", user, strings.Join(roles, " or "), on)
 }
 
-// mayAll refuses a user who may not act as operator on every device that waits
-// behind the gate of a command.
+// mayAll refuses a user who may act in none of the roles on one of a command's
+// devices, or of those that are named: where it went, and where it waits. A
+// device goes from the latter to the former, so those that wait come first.
 func (d *Dispatcher) mayAll(ctx context.Context, c *command.Command, names []string, user string, roles ...string) error {
 	if user == "" || d.people == nil || slices.ContainsFunc(roles, func(role string) bool { return d.people.MayAll(user, role) }) {
 		return nil
@@ -153,10 +154,10 @@ func (d *Dispatcher) mayAll(ctx context.Context, c *command.Command, names []str
 		}
 		return d.forbidden(user, dev, roles...)
 	}
-	if err := d.reached(ctx, c, check); err != nil {
+	if err := d.store.Held(ctx, c.N, check); err != nil {
 		return err
 	}
-	return d.store.Held(ctx, c.N, check)
+	return d.reached(ctx, c, check)
 }
 
 // reached visits the devices that a command has an execution on, with their

@@ -74,7 +74,8 @@ type Tx interface {
 	// waits. Until its turn comes, a group is a list of handles. A device that
 	// turns out to have no room is noted as refused.
 	AddPending(commandN int64, groups [][]int64) error
-	TakePending(commandN int64, limit int) (some []int64, err error) // the next ones, at most a group and that many, which are pending no more; nil: none is left
+	TakePending(commandN int64, limit int) (some []int64, err error)          // the next ones, at most a group and that many, which are pending no more; nil: none is left
+	DropPending(commandN int64, devices []int64) (dropped []int64, err error) // those of the devices that are pending, which are so no more
 	AddExecutions(c *command.Command, xs []command.Execution) error
 	AddRefused(commandN, device int64, code command.Code) error
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -68,6 +69,41 @@ func (t *tx) TakePending(commandN int64, limit int) ([]int64, error) {
 	return group, nil
 }
 
+func (t *tx) DropPending(commandN int64, devices []int64) (dropped []int64, err error) {
+	left := make(map[int64][]int64) // of the groups that lose some
+	err = t.w.conn.each(context.Background(), `SELECT k, handles FROM pending WHERE command = +?`, func(r row) error {
+		group, err := unpackHandles(r.bytes(1))
+		if err != nil {
+			return fmt.Errorf("pending group %d of command row %d: %w", r.int(0), commandN, err)
+		}
+		rest := slices.DeleteFunc(group, func(h int64) bool {
+			gone := slices.Contains(devices, h)
+			if gone {
+				dropped = append(dropped, h)
+			}
+			return gone
+		})
+		if len(rest) < len(group) {
+			left[r.int(0)] = rest
+		}
+		return nil
+	}, commandN)
+	if err != nil {
+		return nil, t.failed(err)
+	}
+	for k, rest := range left {
+		if len(rest) > 0 {
+			_, _, err = t.write(`UPDATE pending SET handles = ? WHERE command = +? AND k = +?`, packHandles(rest), commandN, k)
+		} else {
+			_, _, err = t.write(`DELETE FROM pending WHERE command = +? AND k = +?`, commandN, k)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("drop what is pending of command row %d: %w", commandN, err)
+		}
+	}
+	return dropped, nil
+}
+
 func (t *tx) AddRefused(commandN, device int64, code command.Code) error {
 	_, _, err := t.write(`INSERT INTO refused (command, device, code) VALUES (?, ?, ?)`, commandN, device, string(code))
 	if err != nil {
@@ -77,16 +113,52 @@ func (t *tx) AddRefused(commandN, device int64, code command.Code) error {
 }
 
 // Pending lists the rows of commands that are not written out whole, and that
-// no gate holds back.
+// no gate holds back. It steps from command to command: what one holds back is
+// not read.
 func (s *Store) Pending(ctx context.Context, limit int) (rows []int64, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		return c.each(ctx, `SELECT DISTINCT command FROM pending
-			WHERE NOT EXISTS (SELECT 1 FROM gate WHERE gate.command = pending.command) ORDER BY command LIMIT +?`, func(r row) error {
-			rows = append(rows, r.int(0))
-			return nil
-		}, int64(limit))
+	err = s.snapshot(ctx, func(c *conn) error {
+		for after := int64(0); len(rows) < limit; {
+			r, err := c.one(ctx, `SELECT p.command, EXISTS (SELECT 1 FROM gate g WHERE g.command = p.command)
+				FROM pending p WHERE p.command > ? ORDER BY p.command LIMIT 1`, after)
+			if err != nil || r == nil {
+				return err
+			}
+			if after = r.int(0); r.int(1) == 0 {
+				rows = append(rows, after)
+			}
+		}
+		return nil
 	})
 	return rows, err
+}
+
+// holdingMax is how many groups of what is pending are looked through at a
+// time.
+const holdingMax = 1000
+
+// Holding lists the rows of commands that have the device of a handle pending,
+// ascending. It looks through all that is pending: who empties one device's
+// queue can wait some milliseconds for that.
+func (s *Store) Holding(ctx context.Context, device int64) (rows []int64, err error) {
+	for n, k, more := int64(0), int64(-1), true; more; {
+		looked := 0
+		err := s.read(ctx, func(c *conn) error {
+			return c.each(ctx, `SELECT command, k, handles FROM pending WHERE (command, k) > (?, ?) ORDER BY command, k LIMIT +?`, func(r row) error {
+				looked++
+				n, k = r.int(0), r.int(1)
+				group, err := unpackHandles(r.bytes(2))
+				if err == nil && slices.Contains(group, device) {
+					rows = append(rows, n)
+				}
+				return err
+			}, n, k, int64(holdingMax))
+		})
+		if err != nil {
+			return nil, err
+		}
+		more = looked == holdingMax
+	}
+	return slices.Compact(rows), nil
 }
 
 // pending is how many devices of the command in row n wait to be written out.

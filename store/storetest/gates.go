@@ -45,6 +45,7 @@ func testGates(t *testing.T, e Engine) {
 		{"ListedWhenTheyAreDue", gateListedWhenTheyAreDue},
 		{"SavedByVersionUntilDone", gateSavedByVersionUntilDone},
 		{"PendingIsTakenInParts", gatePendingIsTakenInParts},
+		{"PendingIsDroppedByDevice", gatePendingIsDroppedByDevice},
 		{"ShownWithItsCommand", gateShownWithItsCommand},
 	})
 }
@@ -211,6 +212,60 @@ func gatePendingIsTakenInParts(t *testing.T, e Engine) {
 		})
 		diff(t, held(), step.left)
 	}
+}
+
+// gatePendingIsDroppedByDevice takes devices out of the middle of what is
+// pending, and of nothing else.
+func gatePendingIsDroppedByDevice(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	names := []string{"a", "b", "c", "d", "e"}
+	withDevices(r, names...)
+	var all []*command.Command
+	for n := range 3 {
+		c := staged(n+1, names...)
+		all = append(all, c)
+		r.do(func(tx ledger.Tx) error {
+			if err := tx.AddCommand(c, nil); err != nil {
+				return err
+			}
+			if n != 1 { // the other is held back by nothing
+				g := command.NewGate(c, at(1))
+				if err := tx.AddGate(&g, at(1)); err != nil {
+					return err
+				}
+			}
+			return tx.AddPending(c.N, [][]int64{{3, 1, 2}, {5, 4}})
+		})
+	}
+	first, second, third := all[0].N, all[1].N, all[2].N
+	diff(t, must(r.Pending(ctx, 10))(t), []int64{second})
+	diff(t, must(r.Holding(ctx, 5))(t), []int64{first, second, third})
+	diff(t, must(r.Holding(ctx, 9))(t), []int64(nil))
+	for _, step := range []struct {
+		drop, want []int64
+	}{
+		{[]int64{1, 5}, []int64{1, 5}},
+		{[]int64{1, 9}, nil}, // not any more, and never
+		{[]int64{4, 2, 3}, []int64{2, 3, 4}},
+		{[]int64{4}, nil},
+	} {
+		r.restart()
+		r.do(func(tx ledger.Tx) error {
+			got, err := tx.DropPending(first, step.drop)
+			slices.Sort(got)
+			diff(t, got, step.want)
+			for _, h := range got {
+				if err := tx.AddRefused(first, h, command.CodeDeviceFull); err != nil {
+					return err
+				}
+			}
+			return err
+		})
+	}
+	diff(t, must(r.Holding(ctx, 3))(t), []int64{second, third})
+	diff(t, must(r.Command(ctx, all[0].ID))(t).Tally.Pending, 0)
+	diff(t, must(r.Command(ctx, all[2].ID))(t).Tally.Pending, 5)
 }
 
 // gateShownWithItsCommand looks at commands as readers do.

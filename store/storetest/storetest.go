@@ -27,6 +27,7 @@ type Store interface {
 	Gates(ctx context.Context, after int64, limit int) ([]int64, error)
 	GateTally(ctx context.Context, commandN int64) (command.Gate, command.Tally, error)
 	Held(ctx context.Context, commandN int64, visit func(device.Device) error) error
+	Holding(ctx context.Context, device int64) ([]int64, error)
 	Pick(ctx context.Context, visit func(device.Device) error) error
 	Groups(ctx context.Context) ([]device.Group, error)
 	GroupPage(ctx context.Context, after string, limit int) ([]device.Group, bool, error)
