@@ -270,6 +270,18 @@ func (c *Conn) Session(number uint32) (Session, bool) {
 	return s.told(), true
 }
 
+// Identity returns the id of the device at the far end of a session, if it is
+// one still.
+func (c *Conn) Identity(number uint32) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sessions[number]
+	if s == nil {
+		return "", false
+	}
+	return s.credential.Identity, true // set before it was listed
+}
+
 // Recheck ends the sessions of a device whose credential was revoked. It is
 // called after a change; a sweep finds the same within CheckEvery.
 func (c *Conn) Recheck(identity string) {

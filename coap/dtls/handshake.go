@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"slices"
 	"time"
@@ -39,6 +40,8 @@ const (
 	decryptError     = 51
 )
 
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3} // [RFC 5280 A.1]
+
 var (
 	errNobody  = errors.New("dtls: the certificate names no device")
 	errCurve   = errors.New("dtls: the certificate's key is not on P-256")
@@ -59,17 +62,23 @@ func (s *session) prepare() (err error) {
 		dtls.WithLoggerFactory(silence{}),
 	}
 	suites := pskSuites
-	if roots := s.c.keys.credentials.Roots(); roots != nil && s.c.o.Certificate != nil {
-		own := s.c.o.Certificate()
-		if own == nil {
-			return errors.New("dtls: no certificate of our own")
-		}
+	roots, own := s.c.keys.credentials.Roots(), s.c.own()
+	if roots != nil && own != nil {
 		suites = slices.Concat(pskSuites, certificateSuites)
 		o = append(o, dtls.WithCertificates(*own), dtls.WithClientCAs(roots),
 			dtls.WithClientAuth(dtls.RequireAndVerifyClientCert), dtls.WithSignatureSchemes(tls.ECDSAWithP256AndSHA256))
 	}
 	s.conn, err = dtls.ServerWithOptions(s, s.home, append(o, dtls.WithCipherSuites(suites...))...)
 	return err
+}
+
+// own is the server's certificate; nil: there is none, and devices come with
+// keys alone.
+func (c *Conn) own() *tls.Certificate {
+	if c.o.Certificate == nil {
+		return nil
+	}
+	return c.o.Certificate()
 }
 
 // begin lets the handshake run. The caller holds c.mu.
@@ -122,7 +131,7 @@ func (s *session) verify(state *dtls.State) error {
 		if key, ok := cert.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != stdelliptic.P256() {
 			return errCurve
 		}
-		s.credential = Credential{Identity: cert.Subject.CommonName, Kind: Certificate, Fingerprint: sha256.Sum256(cert.Raw)}
+		s.credential = Credential{Identity: nameIn(cert), Kind: Certificate, Fingerprint: sha256.Sum256(cert.Raw)}
 		s.expires = cert.NotAfter
 	}
 	if device.CheckName(s.credential.Identity) != "" {
@@ -132,6 +141,21 @@ func (s *session) verify(state *dtls.State) error {
 		return errRevoked
 	}
 	return nil
+}
+
+// nameIn is the subject CN of a certificate. Of several, nobody can say which
+// the authority meant.
+func nameIn(cert *x509.Certificate) string {
+	names := 0
+	for _, attribute := range cert.Subject.Names {
+		if attribute.Type.Equal(commonName) {
+			names++
+		}
+	}
+	if names != 1 {
+		return ""
+	}
+	return cert.Subject.CommonName
 }
 
 // refuted reports whether the device's Finished did not open with the key that
@@ -206,14 +230,18 @@ func (c *Conn) finish(s *session) bool {
 // surplusLocked returns the session to end when a device has too many: the
 // quietest that is neither s nor among those that end already.
 func (c *Conn) surplusLocked(s *session, lost []*session) (quietest *session) {
-	own := c.byIdentity[s.credential.Identity]
-	if len(own)-len(lost) <= c.o.SessionsPerDevice {
-		return nil
-	}
-	for _, other := range own {
-		if other != s && !slices.Contains(lost, other) && (quietest == nil || other.heard.Load() < quietest.heard.Load()) {
+	staying := 0
+	for _, other := range c.byIdentity[s.credential.Identity] {
+		if slices.Contains(lost, other) {
+			continue
+		}
+		staying++
+		if other != s && (quietest == nil || other.heard.Load() < quietest.heard.Load()) {
 			quietest = other
 		}
+	}
+	if staying <= c.o.SessionsPerDevice {
+		return nil
 	}
 	return quietest
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"io"
 	"net"
@@ -170,6 +172,10 @@ func TestCertificatesThatDoNotCount(t *testing.T) {
 		{"for servers alone", issue(t, a, "pump-1", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })},
 		{"without a name", issue(t, a, "", nil)},
 		{"with a name that is none", issue(t, a, "a/b", nil)},
+		{"with two names", issue(t, a, "", func(c *x509.Certificate) {
+			cn := asn1.ObjectIdentifier{2, 5, 4, 3}
+			c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: cn, Value: "pump-1"}, {Type: cn, Value: "pump-2"}}
+		})},
 		{"on P-384", issueOn(t, a, "pump-1", elliptic.P384(), nil)},
 		{"revoked", issue(t, a, "pump-7", nil)},
 		{"none", tls.Certificate{}},
@@ -281,6 +287,27 @@ func TestHowSessionsEnd(t *testing.T) {
 		}
 		round(t, first, "first")
 		round(t, third, "third")
+	})
+	t.Run("too many of one device, whose newest takes another's address", func(t *testing.T) {
+		s := serve(t, &book{}, dtls.Options{})
+		pc := socket(t, "127.0.0.1:0")
+		p := &plug{UDPConn: pc}
+		if _, err := dial(p, s.addr(), with("pump-2", key2)); err != nil {
+			t.Fatal(err)
+		}
+		client(t, s, with("pump-1", key1))
+		client(t, s, with("pump-1", key1))
+		p.unplug()
+		if _, err := dial(&plug{UDPConn: pc}, s.addr(), with("pump-1", key1)); err != nil {
+			t.Fatal(err)
+		}
+		ends := map[string]int{}
+		for range 2 {
+			ends[s.endOf(t).session.Credential.Identity]++
+		}
+		if ends["pump-1"] != 1 || ends["pump-2"] != 1 || s.Stats().Sessions != 2 {
+			t.Errorf("ended %v, %d stay", ends, s.Stats().Sessions)
+		}
 	})
 	t.Run("too many of all", func(t *testing.T) {
 		s := serve(t, &book{}, dtls.Options{SessionsMax: 1})
