@@ -95,7 +95,7 @@ func (p *presenter) reported(b *board, seq uint32) {
 // engaged reports whether something is under way to the observer, whose end
 // leads to advance. [mu held]
 func (b *board) engaged() bool {
-	return b.notice != nil || slices.ContainsFunc(b.answers, func(n *notice) bool { return n.to == b.dev.Observation.Remote })
+	return b.notice != nil || slices.ContainsFunc(b.answers, func(n *notice) bool { return n.to == b.dev.Observation.Endpoint })
 }
 
 // advance does what the board needs next. [mu held]
@@ -160,7 +160,7 @@ func (p *presenter) finish(b *board, n *notice, outcome command.Delivery, carrie
 	switch {
 	case observed && outcome != command.DeliveryAcked:
 		b.lostSight(n.observation)
-	case observed || outcome == command.DeliveryAcked && n.to == b.dev.Observation.Remote:
+	case observed || outcome == command.DeliveryAcked && n.to == b.dev.Observation.Endpoint:
 		b.doubted = b.doubted && !observed
 		// Of an older list, or of an answer, the ACK does not say that the observer
 		// has the youngest.

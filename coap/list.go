@@ -31,31 +31,35 @@ func (s *Server) list(ctx context.Context, r *endpoint.Request, name string) end
 		return refusal(r, command.Errorf(command.CodeNotFound, "no such device"))
 	}
 	observe, asked := r.Observe.Get()
+	who := s.lines.speaker(r.Peer)
 	here := device.Observation{
-		Remote: r.Peer.Remote, Local: r.Peer.Local, Token: r.Token.Bytes(), BlockSize: r.BlockSize,
+		Endpoint: who.Endpoint, Local: r.Peer.Local, Token: r.Token.Bytes(), BlockSize: r.BlockSize,
 	}
 	var d device.Device
 	var shown command.Presentation
 	var err error
 	switch {
 	case asked && observe == observeBegin:
-		d, shown, err = s.uses.Observe(ctx, name, here)
+		d, shown, err = s.uses.Observe(ctx, name, who, here)
 	case asked && observe == observeEnd:
-		d, shown, err = s.uses.Forget(ctx, name, here)
+		d, shown, err = s.uses.Forget(ctx, name, who, here)
 	default:
-		d, shown, err = s.uses.List(ctx, name, r.Peer.Remote)
+		d, shown, err = s.uses.List(ctx, name, who)
 	}
 	switch {
 	case err != nil:
 		return refusal(r, err)
 	case asked && observe == observeBegin:
+		if !s.lines.reach(name, here) {
+			s.uses.Parted(name, here.Session, "closed") // it ended while this was on its way to the disk
+		}
 		return s.presenter.begin(d, shown)
 	}
 	if len(shown.List) == 0 {
 		s.presenter.Present(d, shown)
 		return emptyList()
 	}
-	return endpoint.Response{Separate: s.presenter.answer(d, shown, r.Peer.Remote)}
+	return endpoint.Response{Separate: s.presenter.answer(d, shown, who.Endpoint)}
 }
 
 func emptyList() endpoint.Response {
@@ -70,5 +74,5 @@ const emptyArray = 0x80
 
 // peerOf is where an observation's notifications go.
 func peerOf(o device.Observation) endpoint.Peer {
-	return endpoint.Peer{Remote: o.Remote, Local: o.Local}
+	return endpoint.Peer{Remote: o.Remote, Local: o.Local, Session: o.Session}
 }

@@ -1,7 +1,6 @@
 package coap
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/plgd-dev/go-coap/v3/message/codes"
@@ -23,7 +22,7 @@ type notice struct {
 	p           *presenter
 	handle      int64
 	begun       time.Time
-	to          netip.AddrPort
+	to          device.Endpoint
 	observation device.Observation // zero: the answer to a GET
 	lifetime    time.Duration      // of the registration
 
@@ -44,7 +43,7 @@ func (n *notice) Build(int, time.Time) (endpoint.Response, bool) {
 	b := n.p.boards[n.handle]
 	observing := n.observation.Remote.IsValid()
 	if observing {
-		if b == nil || b.notice != n || !b.dev.Observation.Same(n.observation) {
+		if b == nil || b.notice != n || !b.dev.Observation.Same(n.observation) || !n.p.lines.reach(b.dev.Name, n.observation) {
 			return endpoint.Response{}, false // it is over, or another one is where notifications go
 		}
 		b.dirty = false

@@ -16,6 +16,7 @@ import (
 	"behest/coap/endpoint"
 	"behest/coap/endpoint/simnet"
 	"behest/command"
+	"behest/device"
 )
 
 const (
@@ -66,6 +67,11 @@ func (w *world) peer(addr string) *peer {
 	}
 	w.t.Cleanup(func() { _ = conn.Close() })
 	return &peer{w: w, t: w.t, conn: conn, to: serverAddr, mids: map[int]sent{}, numbers: map[string]numbered{}}
+}
+
+// speaker is who the server hears.
+func (p *peer) speaker() device.Speaker {
+	return device.Speaker{Endpoint: device.Endpoint{Remote: p.conn.LocalAddr()}}
 }
 
 // msg is a message in a test's words.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -18,7 +17,7 @@ import (
 
 // presenter carries the open lists of devices to their observers.
 type presenter struct {
-	endpoint *endpoint.Endpoint
+	lines    *lines
 	uses     UseCases
 	log      *slog.Logger
 	againMin time.Duration
@@ -41,9 +40,9 @@ const (
 	retryAfter  = time.Second // when a bound inside was reached
 )
 
-func newPresenter(e *endpoint.Endpoint, o Options) *presenter {
+func newPresenter(l *lines, o Options) *presenter {
 	return &presenter{
-		endpoint: e, log: o.Logger, againMin: o.AgainMin, againMax: o.AgainMax, now: o.Now,
+		lines: l, log: o.Logger, againMin: o.AgainMin, againMax: o.AgainMax, now: o.Now,
 		pulls:  make(chan int64, pullsMax),
 		boards: make(map[int64]*board),
 		busy:   make(map[endpoint.Peer][]int64),
@@ -136,7 +135,7 @@ func (p *presenter) Ready(d device.Device) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.boards[d.Handle]
-	return !p.closed && (b == nil || !b.engaged())
+	return !p.closed && (b == nil || !b.engaged()) && p.lines.reach(d.Name, d.Observation)
 }
 
 // Present takes the list that d should see from now on.
@@ -149,8 +148,13 @@ func (p *presenter) Present(d device.Device, shown command.Presentation) {
 // notify starts an exchange that carries the board's list. [mu held]
 func (p *presenter) notify(b *board) {
 	o := b.dev.Observation
+	if !p.lines.reach(b.dev.Name, o) {
+		p.uses.Arrived(b.dev.Handle, o, command.Arrival{Outcome: command.DeliverySilent})
+		b.lostSight(o)
+		return
+	}
 	n := p.notice(b.dev)
-	x, err := p.endpoint.Confirm(peerOf(o), endpoint.TokenOf(o.Token), n, endpoint.ConfirmOptions{
+	x, err := p.lines.to(peerOf(o)).Confirm(peerOf(o), endpoint.TokenOf(o.Token), n, endpoint.ConfirmOptions{
 		AckTimeout: b.dev.AckTimeout, BlockSize: o.BlockSize, Path: []string{"c", b.dev.Name},
 		// Where nobody answered, and somebody spoke again, that may be another one
 		// in its name: it gets little until it acknowledges. [RFC 7641 7]
@@ -173,7 +177,7 @@ func (p *presenter) notify(b *board) {
 // notice is an exchange with d's observer.
 func (p *presenter) notice(d device.Device) *notice {
 	return &notice{
-		p: p, handle: d.Handle, begun: p.now(), to: d.Observation.Remote,
+		p: p, handle: d.Handle, begun: p.now(), to: d.Observation.Endpoint,
 		observation: d.Observation, lifetime: d.Registration.Lifetime,
 	}
 }
@@ -206,7 +210,7 @@ func (p *presenter) begin(d device.Device, shown command.Presentation) endpoint.
 
 // answer is the separate response to a GET that does not observe. What the GET
 // released, an observer elsewhere sees at once; the same endpoint sees it here.
-func (p *presenter) answer(d device.Device, shown command.Presentation, to netip.AddrPort) *notice {
+func (p *presenter) answer(d device.Device, shown command.Presentation, to device.Endpoint) *notice {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := &notice{p: p, handle: d.Handle, begun: p.now(), to: to}

@@ -14,7 +14,7 @@ func TestAnOlderListNeverReplacesAYoungerOne(t *testing.T) {
 		p := w.peer("127.0.0.2:5000")
 		p.watch("pump-7")
 		id := w.issue("pump-7", command.Intent{})
-		d, shown, err := w.dispatch.List(context.Background(), "pump-7", p.conn.LocalAddr())
+		d, shown, err := w.dispatch.List(context.Background(), "pump-7", p.speaker())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +13,7 @@ import (
 	"behest/coap/endpoint"
 	"behest/coap/endpoint/simnet"
 	"behest/command"
+	"behest/device"
 )
 
 // refusing are use cases of which one refuses, for a reason that a real one
@@ -23,7 +23,7 @@ type refusing struct {
 	err error
 }
 
-func (u *refusing) Report(context.Context, string, netip.AddrPort, uint32, command.Report) error {
+func (u *refusing) Report(context.Context, string, device.Speaker, uint32, command.Report) error {
 	return u.err
 }
 

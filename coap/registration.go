@@ -19,7 +19,7 @@ func (s *Server) register(ctx context.Context, r *endpoint.Request) endpoint.Res
 	if r.Code != codes.POST {
 		return wrongMethod(r)
 	}
-	reg, err := readRegistering(r)
+	reg, err := readRegistering(r, s.lines.speaker(r.Peer))
 	if err != nil {
 		return refusal(r, err)
 	}
@@ -33,13 +33,14 @@ func (s *Server) register(ctx context.Context, r *endpoint.Request) endpoint.Res
 // registration answers POST and DELETE /rd/HANDLE.
 func (s *Server) registration(ctx context.Context, r *endpoint.Request, text string) endpoint.Response {
 	handle, ok := decimal(text, math.MaxInt64)
+	who := s.lines.speaker(r.Peer)
 	switch {
 	case r.Code != codes.POST && r.Code != codes.DELETE:
 		return wrongMethod(r)
 	case !ok || handle == 0:
 		return refusal(r, command.Errorf(command.CodeNotFound, "no such registration"))
 	case r.Code == codes.DELETE:
-		if err := s.uses.Deregister(ctx, int64(handle)); err != nil {
+		if err := s.uses.Deregister(ctx, int64(handle), who); err != nil {
 			return refusal(r, err)
 		}
 		return endpoint.Response{Code: codes.Deleted}
@@ -48,15 +49,16 @@ func (s *Server) registration(ctx context.Context, r *endpoint.Request, text str
 	if err != nil {
 		return refusal(r, err)
 	}
-	if err := s.uses.Refresh(ctx, int64(handle), r.Peer.Remote, lifetime); err != nil {
+	if err := s.uses.Refresh(ctx, int64(handle), who, lifetime); err != nil {
 		return refusal(r, err)
 	}
 	return endpoint.Response{Code: codes.Changed}
 }
 
-// readRegistering reads what a device says about itself.
-func readRegistering(r *endpoint.Request) (device.Registering, error) {
-	reg := device.Registering{From: r.Peer.Remote, Lifetime: device.LifetimeDefault, Window: command.WindowDefault}
+// readRegistering reads what a device says about itself. Whoever has shown who
+// he is need not say it.
+func readRegistering(r *endpoint.Request, who device.Speaker) (device.Registering, error) {
+	reg := device.Registering{Name: who.Identity, From: who, Lifetime: device.LifetimeDefault, Window: command.WindowDefault}
 	params, err := readQuery(r.Query)
 	if err != nil {
 		return reg, err
@@ -66,7 +68,7 @@ func readRegistering(r *endpoint.Request) (device.Registering, error) {
 			return reg, err
 		}
 	}
-	if what := device.CheckName(params["ep"]); what != "" {
+	if what := device.CheckName(reg.Name); what != "" {
 		return reg, malformed("%s", what)
 	}
 	if len(reg.Params) > device.ParamsMax {

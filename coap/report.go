@@ -28,7 +28,7 @@ func (s *Server) report(ctx context.Context, r *endpoint.Request, name, text str
 	if err != nil {
 		return refusal(r, err)
 	}
-	if err := s.uses.Report(ctx, name, r.Peer.Remote, uint32(seq), said); err != nil {
+	if err := s.uses.Report(ctx, name, s.lines.speaker(r.Peer), uint32(seq), said); err != nil {
 		return refusal(r, err)
 	}
 	return endpoint.Response{Code: codes.Changed}

@@ -17,7 +17,10 @@ import (
 
 // Options of a Server. The zero value is the default.
 type Options struct {
-	Endpoint endpoint.Options
+	Endpoint endpoint.Options // of each of the two sides
+	// Sessions serve CoAP over DTLS beside plain CoAP; nil: there is none. The
+	// server runs and closes them.
+	Sessions Sessions
 	// Delivered lists that are not reported on are shown again after AgainMin,
 	// then after twice that, up to AgainMax.
 	AgainMin time.Duration // 30 s
@@ -28,16 +31,16 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Server serves devices on one socket, and presents their lists.
+// Server serves devices, and presents their lists.
 type Server struct {
-	endpoint  *endpoint.Endpoint
+	lines     lines
 	presenter *presenter
 	uses      UseCases
 	log       *slog.Logger
 }
 
-// New makes a server on conn, which it closes in the end. Bind comes next,
-// then Run.
+// New makes a server of plain CoAP on conn, which it closes in the end, and of
+// what the options add. Bind comes next, then Run.
 func New(conn endpoint.PacketConn, o Options) (*Server, error) {
 	if o.AgainMin == 0 {
 		o.AgainMin = 30 * time.Second
@@ -58,12 +61,11 @@ func New(conn endpoint.PacketConn, o Options) (*Server, error) {
 		o.Endpoint.BodyLimit = bodyLimit
 	}
 	s := &Server{log: o.Logger}
-	e, err := endpoint.New(conn, s, o.Endpoint)
-	if err != nil {
+	var err error
+	if s.lines, err = newLines(conn, o.Sessions, s, o.Endpoint); err != nil {
 		return nil, fmt.Errorf("coap server: %w", err)
 	}
-	s.endpoint = e
-	s.presenter = newPresenter(e, o)
+	s.presenter = newPresenter(&s.lines, o)
 	return s, nil
 }
 
@@ -78,7 +80,7 @@ func (s *Server) Bind(u UseCases) {
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.endpoint.Run(ctx) })
+	g.Go(func() error { return s.lines.run(ctx) })
 	g.Go(func() error { return s.presenter.run(ctx) })
 	return g.Wait()
 }
@@ -90,7 +92,7 @@ func (s *Server) Ready(d device.Device) bool { return s.presenter.Ready(d) }
 func (s *Server) Present(d device.Device, p command.Presentation) { s.presenter.Present(d, p) }
 
 // Stats are the message layer's counters.
-func (s *Server) Stats() endpoint.Stats { return s.endpoint.Stats() }
+func (s *Server) Stats() endpoint.Stats { return s.lines.stats() }
 
 // Serve answers one request.
 func (s *Server) Serve(ctx context.Context, r *endpoint.Request) endpoint.Response {

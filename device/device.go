@@ -33,6 +33,7 @@ type Device struct {
 
 	Registration Registration // zero: it never registered, or took it back
 	Observation  Observation  // zero: it does not observe
+	Replaced     Endpoint     // where it observed before; zero: nowhere, or it was told that two are at it
 	SeenAt       time.Time    // the last request that changed something, or that came a minute after the one before
 
 	LastSeq     uint32 // the greatest number ever given to one of its executions
@@ -52,12 +53,13 @@ type Registration struct {
 	Window   int               // how many commands it takes at once
 	Params   map[string]string // other parameters of its registration
 	Links    string            // its own links, RFC 6690
+	Secured  bool              // it was made over a session: nobody speaks for the device without one
 }
 
 // Registering is a device's request to be registered.
 type Registering struct {
 	Name     string
-	From     netip.AddrPort
+	From     Speaker
 	Lifetime time.Duration
 	Window   int
 	Last     *uint32 // the last sequence number that it remembers; nil: it does not say
@@ -67,8 +69,8 @@ type Registering struct {
 
 // Observation is where the notifications of a device's open list go.
 type Observation struct {
-	At        time.Time
-	Remote    netip.AddrPort
+	At time.Time
+	Endpoint
 	Local     netip.Addr // the address of ours that was asked; zero: any
 	Token     []byte
 	BlockSize int  // that it asked for; 0: the default
@@ -84,9 +86,9 @@ func (d *Device) Alive(now time.Time) bool {
 }
 
 // Same reports whether p is the observation o: the same token at the same
-// address and, if p says when it was made, made at that time.
+// endpoint and, if p says when it was made, made at that time.
 func (o Observation) Same(p Observation) bool {
-	return o.Remote == p.Remote && bytes.Equal(o.Token, p.Token) && (p.At.IsZero() || o.At.Equal(p.At))
+	return o.Endpoint == p.Endpoint && bytes.Equal(o.Token, p.Token) && (p.At.IsZero() || o.At.Equal(p.At))
 }
 
 // Observing reports whether it has an observation, suspended or not.

@@ -58,7 +58,7 @@ func FuzzCheckName(f *testing.F) {
 }
 
 func TestOnline(t *testing.T) {
-	at := netip.MustParseAddrPort("127.0.0.1:40000")
+	at := Endpoint{Remote: netip.MustParseAddrPort("127.0.0.1:40000")}
 	registered := Registration{At: epoch, Lifetime: time.Hour}
 	for _, tt := range []struct {
 		name                                 string
@@ -68,11 +68,11 @@ func TestOnline(t *testing.T) {
 	}{
 		{"made known by an operator", Device{Name: "pump-7"}, 0, false, false, false, false},
 		{"registered", Device{Registration: registered}, 0, true, true, false, false},
-		{"observing", Device{Registration: registered, Observation: Observation{Remote: at}}, 0, true, true, true, true},
-		{"to the last moment", Device{Registration: registered, Observation: Observation{Remote: at}}, time.Hour - 1, true, true, true, true},
-		{"lapsed", Device{Registration: registered, Observation: Observation{Remote: at}}, time.Hour, true, false, true, false},
-		{"suspended", Device{Registration: registered, Observation: Observation{Remote: at, Suspended: true}}, 0, true, true, true, false},
-		{"left, observation forgotten", Device{Observation: Observation{Remote: at}}, 0, false, false, true, false},
+		{"observing", Device{Registration: registered, Observation: Observation{Endpoint: at}}, 0, true, true, true, true},
+		{"to the last moment", Device{Registration: registered, Observation: Observation{Endpoint: at}}, time.Hour - 1, true, true, true, true},
+		{"lapsed", Device{Registration: registered, Observation: Observation{Endpoint: at}}, time.Hour, true, false, true, false},
+		{"suspended", Device{Registration: registered, Observation: Observation{Endpoint: at, Suspended: true}}, 0, true, true, true, false},
+		{"left, observation forgotten", Device{Observation: Observation{Endpoint: at}}, 0, false, false, true, false},
 		{"for the longest lifetime", Device{Registration: Registration{At: epoch, Lifetime: LifetimeMax}}, 100 * 365 * 24 * time.Hour, true, true, false, false},
 	} {
 		now := epoch.Add(tt.now)
@@ -92,7 +92,7 @@ func TestWindowIsAtLeastOne(t *testing.T) {
 }
 
 func TestSameObservation(t *testing.T) {
-	o := Observation{At: epoch, Remote: netip.MustParseAddrPort("127.0.0.1:40000"), Token: []byte{1, 2}}
+	o := Observation{At: epoch, Endpoint: Endpoint{Remote: netip.MustParseAddrPort("127.0.0.1:40000")}, Token: []byte{1, 2}}
 	for _, tt := range []struct {
 		name   string
 		change func(*Observation)
@@ -104,6 +104,7 @@ func TestSameObservation(t *testing.T) {
 		{"another token", func(p *Observation) { p.Token = []byte{1, 3} }, false},
 		{"no token", func(p *Observation) { p.Token = nil }, false},
 		{"another port", func(p *Observation) { p.Remote = netip.MustParseAddrPort("127.0.0.1:40001") }, false},
+		{"a session from the same port", func(p *Observation) { p.Session = 1 }, false},
 		{"made anew since", func(p *Observation) { p.At = epoch.Add(time.Second) }, false},
 	} {
 		p := o

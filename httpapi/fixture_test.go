@@ -283,7 +283,7 @@ func pump() device.View {
 	return device.View{Open: 1, Device: device.Device{
 		Handle: 1, Name: "pump-7", Version: 12,
 		Registration: device.Registration{At: noon.Add(-time.Hour), Lifetime: 25 * time.Hour, Params: map[string]string{"et": "pump"}},
-		Observation:  device.Observation{At: noon.Add(-time.Hour), Remote: netip.MustParseAddrPort("192.0.2.7:49152")},
+		Observation:  device.Observation{At: noon.Add(-time.Hour), Endpoint: device.Endpoint{Remote: netip.MustParseAddrPort("192.0.2.7:49152")}},
 		SeenAt:       noon.Add(-time.Minute), LastSeq: 1795521600, ReportedSeq: 1795521600,
 		Labels: map[string]string{"site": "a"}, AckTimeout: 2500 * time.Millisecond, CreatedAt: noon.AddDate(0, -1, 0),
 	}}

@@ -40,7 +40,7 @@ type house struct {
 	store *sqlite.Store
 }
 
-var there = netip.MustParseAddrPort("127.0.0.1:40000")
+var there = device.Speaker{Endpoint: device.Endpoint{Remote: netip.MustParseAddrPort("127.0.0.1:40000")}}
 
 // inHouse opens a house in dir, and answers how to close it.
 func inHouse(t *testing.T, dir string) (*house, func()) {
@@ -87,7 +87,7 @@ func (h *house) arrive(name string) {
 	if _, err := h.d.Register(h.t.Context(), device.Registering{Name: name, From: there, Lifetime: time.Hour, Window: 1}); err != nil {
 		h.t.Fatal(err)
 	}
-	if _, _, err := h.d.Observe(h.t.Context(), name, device.Observation{Remote: there, Token: []byte{1}}); err != nil {
+	if _, _, err := h.d.Observe(h.t.Context(), name, there, device.Observation{Token: []byte{1}}); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -53,3 +53,37 @@ func (e *Endpoint) Stats() Stats {
 	s.ResponseBodies, s.ResponseBytes = e.downloads.len(), e.downloads.bytes
 	return s
 }
+
+// Plus returns the sums of the counters and sizes of two endpoints.
+func (s Stats) Plus(t Stats) Stats {
+	s.Received += t.Received
+	s.Sent += t.Sent
+	s.Malformed += t.Malformed
+	s.Truncated += t.Truncated
+	s.Pings += t.Pings
+	s.Requests += t.Requests
+	s.Duplicates += t.Duplicates
+	s.BadOptions += t.BadOptions
+	s.Refused += t.Refused
+	s.Panics += t.Panics
+	s.Strays += t.Strays
+	s.Confirmables += t.Confirmables
+	s.Retransmissions += t.Retransmissions
+	s.Acked += t.Acked
+	s.Reset += t.Reset
+	s.Silent += t.Silent
+	s.Stopped += t.Stopped
+	s.Throttled += t.Throttled
+	s.Overflowed += t.Overflowed
+	s.SendErrors += t.SendErrors
+	s.ReadErrors += t.ReadErrors
+	s.TransfersExpired += t.TransfersExpired
+	s.Peers += t.Peers
+	s.Exchanges += t.Exchanges
+	s.Repeats += t.Repeats
+	s.RequestBodies += t.RequestBodies
+	s.ResponseBodies += t.ResponseBodies
+	s.RequestBytes += t.RequestBytes
+	s.ResponseBytes += t.ResponseBytes
+	return s
+}

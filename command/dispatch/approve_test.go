@@ -335,7 +335,7 @@ func TestWhatWasNotApprovedDoesNotLeave(t *testing.T) {
 			w.check(v.Command.ID, command.Queued, command.NoCause)
 			change(w, v.Command.N)
 			for _, name := range []string{"a", "b", "z"} { // whoever has it now
-				if _, _, err := w.Observe(w.ctx(), name, device.Observation{Remote: there, Token: []byte{1}}); err != nil && command.CodeOf(err) != command.CodeNotFound {
+				if _, _, err := w.Observe(w.ctx(), name, there, device.Observation{Token: []byte{1}}); err != nil && command.CodeOf(err) != command.CodeNotFound {
 					t.Error(err)
 				}
 			}

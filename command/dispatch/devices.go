@@ -139,6 +139,7 @@ func (d *Dispatcher) RemoveDevice(ctx context.Context, name string, ifVersion in
 			}
 		}
 		v.dev.Registration, v.dev.Observation, v.dev.Labels = device.Registration{}, device.Observation{}, nil
+		v.dev.Replaced = device.Endpoint{}
 		v.dev.RemovedAt, v.dirty = v.now, true
 		return v.logDevice(command.EventRemoved, by, nil)
 	})

@@ -47,6 +47,7 @@ type Dispatcher struct {
 	people    People // the book; nil: nobody keeps one
 	members   func(group string, labels map[string]string) bool
 	solo      bool
+	began     time.Time
 	log       *slog.Logger
 
 	generation atomic.Uint64 // of presentations; drawn inside commits
@@ -58,6 +59,7 @@ type Dispatcher struct {
 	intact     intact        // lists of targets that are what was approved
 	gates      alarm         // wakes the loop that asks gates
 	arrivals   chan arrival  // from the transport to the store
+	partings   chan parting  // likewise
 	lapse      alarm         // wakes the clock loop
 	again      chan struct{} // one token: present anew what is open
 	pending    chan struct{} // one token: write out what is pending
@@ -98,12 +100,14 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		intact:   newIntact(),
 		gates:    newAlarm(o.Clock.Now),
 		arrivals: make(chan arrival, arrivalsMax),
+		partings: make(chan parting, partingsMax),
 		lapse:    newAlarm(o.Clock.Now),
 		again:    make(chan struct{}, 1),
 		pending:  make(chan struct{}, 1),
 		orphans:  rate.NewLimiter(orphansPerSecond, orphansBurst),
 		bookAnew: make(chan struct{}, 1),
 	}
+	d.began = d.now()
 	if o.Book != nil {
 		d.book, d.people, d.members = o.Book, o.Book, o.Book.Member
 	} else {
@@ -118,6 +122,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if err := d.LoadPeople(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("dispatch: %w", err)
 	}
+	// Nobody is where a session was before.
+	if err := d.partAll(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("dispatch: %w", err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	w := newWatch(d)
 	g.Go(func() error { return w.run(ctx) })
@@ -125,6 +133,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.writeOut()
 	g.Go(func() error { return d.runPeople(ctx) })
 	g.Go(func() error { return d.runArrivals(ctx) })
+	g.Go(func() error { return d.runPartings(ctx) })
 	g.Go(func() error { return d.runFleets(ctx) })
 	g.Go(d.trusted(ctx, d.runGates))
 	g.Go(d.trusted(ctx, d.runWindows))

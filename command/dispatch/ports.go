@@ -28,6 +28,9 @@ type Store interface {
 	// Quiet lists the devices after that handle whose observation is not
 	// suspended, and that were last seen before a time.
 	Quiet(ctx context.Context, before time.Time, after int64, limit int) ([]int64, error)
+	// Sessions lists the devices after that handle whose observation is of a
+	// session and not suspended.
+	Sessions(ctx context.Context, after int64, limit int) ([]int64, error)
 	// Pending lists the rows of commands that are not written out whole, and that
 	// no gate holds back.
 	Pending(ctx context.Context, limit int) ([]int64, error)

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -36,41 +35,45 @@ func (v *visit) giveUp() error {
 
 // List is the open list that answers a device's GET. What it releases leaves
 // with that answer.
-func (d *Dispatcher) List(ctx context.Context, name string, from netip.AddrPort) (device.Device, command.Presentation, error) {
-	return d.answer(ctx, ledger.Issues, name, func(v *visit) error {
-		v.heard(from)
-		return nil
-	})
+func (d *Dispatcher) List(ctx context.Context, name string, from device.Speaker) (device.Device, command.Presentation, error) {
+	return d.answer(ctx, ledger.Issues, name, from, func(v *visit) error { return v.heard(from) })
 }
 
-// Observe makes o the device's observation, in place of any earlier one, and
-// answers with the list that the observation begins with.
-func (d *Dispatcher) Observe(ctx context.Context, name string, o device.Observation) (device.Device, command.Presentation, error) {
-	return d.answer(ctx, ledger.Registrations, name, func(v *visit) error {
+// Observe makes o, which is from's, the device's observation, in place of any
+// earlier one, and answers with the list that the observation begins with.
+func (d *Dispatcher) Observe(ctx context.Context, name string, from device.Speaker, o device.Observation) (device.Device, command.Presentation, error) {
+	return d.answer(ctx, ledger.Registrations, name, from, func(v *visit) error {
+		if err := v.twins(from); err != nil {
+			return err
+		}
 		before := v.dev.Observation
-		o.At = v.now
+		o.At, o.Endpoint = v.now, from.Endpoint
 		v.dev.Observation, v.dev.SeenAt, v.dirty = o, v.now, true
-		if before.Remote == o.Remote && !before.Suspended {
+		if before.Endpoint == o.Endpoint && !before.Suspended {
 			return nil // it observes again, as it should with each refresh
+		}
+		if before.Endpoint != o.Endpoint {
+			v.dev.Replaced = before.Endpoint
 		}
 		return v.logDevice(command.EventObserving, "", map[string]any{"address": o.Remote.String()})
 	})
 }
 
-// Forget ends a device's observation, if it is still the one of that address
+// Forget ends a device's observation, if it is still the one of that endpoint
 // and token, and answers with the list.
-func (d *Dispatcher) Forget(ctx context.Context, name string, o device.Observation) (device.Device, command.Presentation, error) {
-	return d.answer(ctx, ledger.Registrations, name, func(v *visit) error {
+func (d *Dispatcher) Forget(ctx context.Context, name string, from device.Speaker, o device.Observation) (device.Device, command.Presentation, error) {
+	return d.answer(ctx, ledger.Registrations, name, from, func(v *visit) error {
+		o.Endpoint = from.Endpoint
 		if v.dev.Observation.Same(o) {
 			v.dev.Observation, v.dirty = device.Observation{}, true
 		}
-		return nil
+		return v.twins(from)
 	})
 }
 
 // answer visits a device whose request is answered with its list.
-func (d *Dispatcher) answer(ctx context.Context, lane ledger.Lane, name string, f func(*visit) error) (device.Device, command.Presentation, error) {
-	v, err := d.visit(ctx, lane, registered(name), func(v *visit) error {
+func (d *Dispatcher) answer(ctx context.Context, lane ledger.Lane, name string, from device.Speaker, f func(*visit) error) (device.Device, command.Presentation, error) {
+	v, err := d.visit(ctx, lane, claimed(name, from, registered(name)), func(v *visit) error {
 		v.answers = true
 		return f(v)
 	})

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"behest/command"
@@ -15,7 +14,7 @@ import (
 // `last` that contradicts what is stored ends what is open on it.
 func (d *Dispatcher) Register(ctx context.Context, r device.Registering) (int64, error) {
 	var answer error
-	v, err := d.visit(ctx, ledger.Registrations, d.admits(r.Name), func(v *visit) (err error) {
+	v, err := d.visit(ctx, ledger.Registrations, claimed(r.Name, r.From, d.admits(r.Name)), func(v *visit) (err error) {
 		answer, err = v.register(r)
 		return err
 	})
@@ -69,9 +68,12 @@ func (v *visit) register(r device.Registering) (answer, err error) {
 	}
 	v.dev.Registration = device.Registration{
 		At: v.now, Lifetime: r.Lifetime, Window: r.Window, Params: r.Params, Links: r.Links,
+		Secured: r.From.Session != 0,
 	}
 	v.dev.RemovedAt, v.dirty = time.Time{}, true
-	v.heard(r.From)
+	if err := v.heard(r.From); err != nil {
+		return nil, err
+	}
 	return nil, v.logDevice(command.EventRegistered, "", map[string]any{"lifetime_seconds": int64(r.Lifetime / time.Second)})
 }
 
@@ -101,24 +103,25 @@ func (v *visit) lose(last uint32, cause command.Cause, kind command.EventType) e
 
 // Refresh says that a registered device is still there. A lifetime of zero
 // leaves it as it is.
-func (d *Dispatcher) Refresh(ctx context.Context, handle int64, from netip.AddrPort, lifetime time.Duration) error {
-	_, err := d.visit(ctx, ledger.Registrations, registeredHandle(handle), func(v *visit) error {
+func (d *Dispatcher) Refresh(ctx context.Context, handle int64, from device.Speaker, lifetime time.Duration) error {
+	_, err := d.visit(ctx, ledger.Registrations, spoken(from, registeredHandle(handle)), func(v *visit) error {
 		lapsed := !v.dev.Alive(v.now)
 		v.dev.Registration.At, v.dirty = v.now, true
 		if lifetime > 0 {
 			v.dev.Registration.Lifetime = lifetime
 		}
-		v.heard(from)
+		err := v.heard(from)
 		v.revived = v.revived || lapsed && v.dev.Online(v.now)
-		return nil
+		return err
 	})
 	return err
 }
 
 // Deregister ends a registration and its observation. The queue stays.
-func (d *Dispatcher) Deregister(ctx context.Context, handle int64) error {
-	_, err := d.visit(ctx, ledger.Registrations, registeredHandle(handle), func(v *visit) error {
-		v.dev.Registration, v.dev.Observation, v.dirty = device.Registration{}, device.Observation{}, true
+func (d *Dispatcher) Deregister(ctx context.Context, handle int64, from device.Speaker) error {
+	_, err := d.visit(ctx, ledger.Registrations, spoken(from, registeredHandle(handle)), func(v *visit) error {
+		v.dev.Registration, v.dev.Observation, v.dev.Replaced = device.Registration{}, device.Observation{}, device.Endpoint{}
+		v.dirty = true
 		return v.logDevice(command.EventDeregistered, "", nil)
 	})
 	return err

@@ -2,20 +2,22 @@ package dispatch
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 
 	"behest/command"
 	"behest/command/ledger"
+	"behest/device"
 )
 
 // Report takes what device name says about its execution seq. When it answers
 // nil, that is on disk, and the device may forget it. A contradiction is kept
 // as an event, and refused.
-func (d *Dispatcher) Report(ctx context.Context, name string, from netip.AddrPort, seq uint32, r command.Report) error {
+func (d *Dispatcher) Report(ctx context.Context, name string, from device.Speaker, seq uint32, r command.Report) error {
 	var answer error
-	_, err := d.visit(ctx, ledger.Reports, byName(name), func(v *visit) (err error) {
-		v.heard(from)
+	_, err := d.visit(ctx, ledger.Reports, claimed(name, from, byName(name)), func(v *visit) (err error) {
+		if err := v.heard(from); err != nil {
+			return err
+		}
 		answer, err = v.report(seq, r)
 		return err
 	})

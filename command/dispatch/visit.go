@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -241,14 +240,15 @@ func (v *visit) save() error {
 	return v.tx.SaveDevice(&v.dev)
 }
 
-// heard notes a sign of life from an address, and revives the observation that
+// heard notes a sign of life from an endpoint, and revives the observation that
 // is there if it was suspended.
-func (v *visit) heard(from netip.AddrPort) {
+func (v *visit) heard(from device.Speaker) error {
 	o := &v.dev.Observation
-	if o.Suspended && o.Remote == from {
+	if o.Suspended && o.Endpoint == from.Endpoint {
 		o.Suspended, v.revived, v.dirty = false, true, true
 	}
 	v.alive()
+	return v.twins(from)
 }
 
 // alive notes a sign of life: once a minute, for a busy device is not worth a

@@ -110,7 +110,7 @@ func (w *world) restart() {
 }
 
 // there is where devices are, in these tests.
-var there = netip.MustParseAddrPort("127.0.0.1:40000")
+var there = device.Speaker{Endpoint: device.Endpoint{Remote: netip.MustParseAddrPort("127.0.0.1:40000")}}
 
 // register registers a device, and has it observe.
 func (w *world) register(name string) int64 {
@@ -124,7 +124,7 @@ func (w *world) register(name string) int64 {
 
 func (w *world) observe(name string) command.Presentation {
 	w.t.Helper()
-	_, p, err := w.Observe(w.ctx(), name, device.Observation{Remote: there, Token: []byte{1}})
+	_, p, err := w.Observe(w.ctx(), name, there, device.Observation{Token: []byte{1}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

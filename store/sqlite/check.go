@@ -211,7 +211,11 @@ func checkHeads(ctx context.Context, c *conn, report *Report) error {
 }
 
 func checkDevices(ctx context.Context, c *conn, report *Report) error {
-	return c.each(ctx, `SELECT handle, `+deviceColumns+` FROM device ORDER BY handle`, func(r row) error {
+	columns := deviceColumns
+	if report.Schema < sessionsSchema {
+		columns = olderDeviceColumns + `, NULL, NULL, NULL, NULL`
+	}
+	return c.each(ctx, `SELECT handle, `+columns+` FROM device ORDER BY handle`, func(r row) error {
 		d, err := readDevice(r)
 		switch {
 		case err != nil:

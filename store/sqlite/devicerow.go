@@ -11,10 +11,15 @@ import (
 
 // deviceColumns are the columns of a device after its handle, in the order of
 // deviceValues.
-const deviceColumns = `name, version, last_seq, reported_seq, seen_at, registered_at, lifetime, win,
+const deviceColumns = olderDeviceColumns + `, session, secured, was_remote, was_session`
+
+// olderDeviceColumns are those that there were before sessionsSchema.
+const olderDeviceColumns = `name, version, last_seq, reported_seq, seen_at, registered_at, lifetime, win,
 	observed_at, remote, local, token, block_size, suspended, ack_timeout, awake, created_at, removed_at, labels, params, links`
 
-const deviceColumnCount = 21
+const sessionsSchema = 11
+
+const deviceColumnCount = 25
 
 // deviceValues are what the columns hold of d. What is zero is NULL.
 func deviceValues(d *device.Device) ([]driver.Value, error) {
@@ -34,6 +39,10 @@ func deviceValues(d *device.Device) ([]driver.Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
+	was, err := d.Replaced.Remote.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("replaced: %w", err)
+	}
 	r, o := &d.Registration, &d.Observation
 	return []driver.Value{
 		d.Name, d.Version, int64(d.LastSeq), int64(d.ReportedSeq), timeOrNull(d.SeenAt),
@@ -42,6 +51,7 @@ func deviceValues(d *device.Device) ([]driver.Value, error) {
 		bytesOrNull(o.Token, o.Token == nil), orNull(int64(o.BlockSize)), boolOrNull(o.Suspended),
 		orNull(d.AckTimeout.Milliseconds()), orNull(d.Awake.Milliseconds()), timeOrNull(d.CreatedAt), timeOrNull(d.RemovedAt),
 		textOrNull(labels), textOrNull(params), textOrNull(r.Links),
+		orNull(int64(o.Session)), boolOrNull(r.Secured), bytesOrNull(was, !d.Replaced.Remote.IsValid()), orNull(int64(d.Replaced.Session)),
 	}, nil
 }
 
@@ -51,16 +61,20 @@ func readDevice(r row) (device.Device, error) {
 		Handle: r.int(0), Name: r.text(1), Version: r.int(2),
 		LastSeq: uint32(r.int(3)), ReportedSeq: uint32(r.int(4)), SeenAt: timeAt(r, 5),
 		Registration: device.Registration{
-			At: timeAt(r, 6), Lifetime: duration(r.int(7)), Window: int(r.int(8)), Links: r.text(21),
+			At: timeAt(r, 6), Lifetime: duration(r.int(7)), Window: int(r.int(8)), Links: r.text(21), Secured: r.int(23) != 0,
 		},
 		Observation: device.Observation{
-			At: timeAt(r, 9), Token: r.bytes(12), BlockSize: int(r.int(13)), Suspended: r.int(14) != 0,
+			At: timeAt(r, 9), Endpoint: device.Endpoint{Session: uint32(r.int(22))}, Token: r.bytes(12), BlockSize: int(r.int(13)), Suspended: r.int(14) != 0,
 		},
+		Replaced:   device.Endpoint{Session: uint32(r.int(25))},
 		AckTimeout: duration(r.int(15)), Awake: duration(r.int(16)), CreatedAt: timeAt(r, 17), RemovedAt: timeAt(r, 18),
 	}
 	var err error
 	if !r.null(10) {
 		err = d.Observation.Remote.UnmarshalBinary(r.bytes(10))
+	}
+	if err == nil && !r.null(24) {
+		err = d.Replaced.Remote.UnmarshalBinary(r.bytes(24))
 	}
 	if err == nil && !r.null(11) {
 		err = d.Observation.Local.UnmarshalBinary(r.bytes(11))

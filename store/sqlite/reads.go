@@ -89,6 +89,19 @@ func (s *Store) Quiet(ctx context.Context, before time.Time, after int64, limit 
 	return handles, err
 }
 
+// Sessions lists the handles above after of devices that observe over a session
+// and are not suspended, ascending.
+func (s *Store) Sessions(ctx context.Context, after int64, limit int) (handles []int64, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.each(ctx, `SELECT handle FROM device
+			WHERE handle > ? AND session IS NOT NULL AND suspended IS NULL ORDER BY handle LIMIT ?`, func(r row) error {
+			handles = append(handles, r.int(0))
+			return nil
+		}, after, int64(limit))
+	})
+	return handles, err
+}
+
 // Health answers nil when the store reads, and writes as far as it knows.
 func (s *Store) Health(ctx context.Context) error {
 	return s.read(ctx, func(c *conn) error {

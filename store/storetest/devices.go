@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,11 +14,13 @@ import (
 	"behest/device"
 )
 
-// addrs compares network addresses, whose fields nobody may look at.
-var addrs = cmp.Comparer(func(a, b device.Observation) bool {
-	return a.Remote == b.Remote && a.Local == b.Local && a.At.Equal(b.At) && string(a.Token) == string(b.Token) &&
+// addrs compares what holds network addresses, whose fields nobody may look at.
+var addrs = cmp.Options{cmp.Comparer(func(a, b device.Endpoint) bool { return a == b }), cmp.Comparer(sameObservation)}
+
+func sameObservation(a, b device.Observation) bool {
+	return a.Endpoint == b.Endpoint && a.Local == b.Local && a.At.Equal(b.At) && string(a.Token) == string(b.Token) &&
 		(a.Token == nil) == (b.Token == nil) && a.BlockSize == b.BlockSize && a.Suspended == b.Suspended
-})
+}
 
 func testDevices(t *testing.T, e Engine) {
 	each(t, e, []testCase{
@@ -28,6 +31,7 @@ func testDevices(t *testing.T, e Engine) {
 		{"RefusedAStaleCopy", deviceRefusedAStaleCopy},
 		{"ARemovedOneKeepsItsHandle", deviceARemovedOneKeepsItsHandle},
 		{"ListedByNameInPages", deviceListedByNameInPages},
+		{"ListedBySessionInPages", deviceListedBySessionInPages},
 	})
 }
 
@@ -60,6 +64,30 @@ func deviceEveryFieldComesBack(t *testing.T, e Engine) {
 	added.Version = bare.Version
 	r.do(func(tx ledger.Tx) error { return tx.SaveDevice(&added) })
 	diff(t, must(r.Device(ctx, added.Name))(t).Device, added)
+}
+
+func deviceListedBySessionInPages(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	var want []int64
+	for i := range 8 {
+		d := aDevice(fmt.Sprint("p", i))
+		d.Observation.Session, d.Observation.Suspended = uint32(i%2)*math.MaxUint32, i%3 == 0
+		r.do(func(tx ledger.Tx) error { return tx.AddDevice(&d) })
+		if i%2 == 1 && i%3 != 0 {
+			want = append(want, d.Handle)
+		}
+	}
+	var got []int64
+	for after := int64(0); ; {
+		page := must(r.Sessions(ctx, after, 2))(t)
+		if len(page) == 0 {
+			break
+		}
+		got = append(got, page...)
+		after = page[len(page)-1]
+	}
+	diff(t, got, want)
 }
 
 func deviceAnEmptyTokenIsNotNone(t *testing.T, e Engine) {

@@ -22,6 +22,7 @@ type Store interface {
 	Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error
 	Due(ctx context.Context, now time.Time, limit int) ([]ledger.Due, time.Time, error)
 	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
+	Sessions(ctx context.Context, after int64, limit int) ([]int64, error)
 	Pending(ctx context.Context, limit int) ([]int64, error)
 	GatesDue(ctx context.Context, now time.Time, limit int) ([]int64, time.Time, error)
 	Gates(ctx context.Context, after int64, limit int) ([]int64, error)
