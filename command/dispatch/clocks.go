@@ -62,7 +62,7 @@ func (d *Dispatcher) lapseOn(ctx context.Context, device int64, ns []int64) erro
 			}
 			t := command.Trigger{Kind: kind}
 			if kind == command.DeliverLapse {
-				if t.Cause, err = v.undelivered(); err != nil {
+				if t.Cause, err = v.undelivered(x); err != nil {
 					return err
 				}
 			}
@@ -78,8 +78,8 @@ func (d *Dispatcher) lapseOn(ctx context.Context, device int64, ns []int64) erro
 	return nil
 }
 
-// undelivered says why a command that lapses now never left for the device.
-func (v *visit) undelivered() (command.Cause, error) {
+// undelivered says why x, which lapses now, never left for the device.
+func (v *visit) undelivered(x command.Execution) (command.Cause, error) {
 	open, err := v.tx.Open(v.dev.Handle)
 	if err != nil {
 		return command.NoCause, err
@@ -91,6 +91,8 @@ func (v *visit) undelivered() (command.Cause, error) {
 		return command.NotObserving, nil
 	case !v.dev.Online(v.now):
 		return command.Unreachable, nil
+	case !v.d.opens(x, v.now).IsZero():
+		return command.OutsideWindow, nil
 	case v.dev.Asleep(v.now):
 		return command.Asleep, nil
 	}

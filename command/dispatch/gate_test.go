@@ -108,3 +108,22 @@ func TestWhatMissedItsWindowWaitsForTheNext(t *testing.T) {
 		w.check(i.Command.ID, command.Sent, command.NoCause)
 	})
 }
+
+// Its device is there, and the window is not open any more: that is the cause.
+func TestWhatExpiresOutsideItsWindowSaysSo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.register("pump")
+		in := intent("pump")
+		in.DeliverWithin = 10 * time.Minute
+		in.Rollout = &command.Rollout{Window: &command.Window{Cron: "*/30 * * * *", Duration: 5 * time.Minute}} // the world begins at midnight
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Minute)
+		w.observe("pump")
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		w.check(i.Command.ID, command.Expired, command.OutsideWindow)
+	})
+}
