@@ -307,7 +307,7 @@ func (v *visit) logMove(before, after command.Execution, actor string) error {
 		return err
 	}
 	kind = command.EventEnded
-	if before.State.Ended() {
+	if before.State.Ended() || before.Late && after.Command.Devices == 1 { // it had ended before
 		kind = command.EventSettled
 	}
 	if !after.State.Ended() {
