@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(wide{m}, map[string]func(){
 		"server": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -27,6 +29,24 @@ func TestMain(m *testing.M) {
 		},
 	})
 }
+
+// wide runs more scripts at a time than there are processors: stories mostly
+// wait for clocks.
+type wide struct{ *testing.M }
+
+func (w wide) Run() int {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if !set {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
+	}
+	return w.M.Run()
+}
+
+var update = flag.Bool("update", false, "rewrite what the scripts compare with")
 
 // TestScripts runs the stories in testdata/script: the real server, libcoap's
 // client and curl, as their users type them.
@@ -36,18 +56,25 @@ func TestScripts(t *testing.T) {
 			t.Fatalf("%s is needed and not here: make test installs it", tool)
 		}
 	}
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", bin, "../../firmware-sim").CombinedOutput(); err != nil {
+		t.Fatalf("building firmware-sim: %v\n%s", err, out)
+	}
+	commands := map[string]func(*testscript.TestScript, bool, []string){
+		"ready":   ready,
+		"until":   until,
+		"field":   field,
+		"certify": certify,
+	}
+	maps.Copy(commands, storyCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready":   ready,
-			"until":   until,
-			"field":   field,
-			"certify": certify,
-		},
+		UpdateScripts:       *update,
+		Cmds:                commands,
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("PATH", os.Getenv("PATH"))
-			return nil
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			return tell(e)
 		},
 	})
 }
