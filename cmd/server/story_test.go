@@ -139,6 +139,10 @@ func (s *story) stop(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec("server", "check", "--data", "data"))
 }
 
+// afresh opens a connection for each request: the server behind an old one may
+// have been killed.
+var afresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 // ask asks the server over HTTP, and answers with what it said.
 func (s *story) ask(ts *testscript.TestScript, method, path, body string) (int, []byte) {
 	req, err := http.NewRequest(method, "http://"+s.http+path, strings.NewReader(body))
@@ -147,7 +151,7 @@ func (s *story) ask(ts *testscript.TestScript, method, path, body string) (int, 
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := afresh.Do(req)
 	ts.Check(err)
 	defer func() { _ = res.Body.Close() }()
 	answer, err := io.ReadAll(res.Body)
