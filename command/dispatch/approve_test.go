@@ -358,9 +358,6 @@ func TestWhatWasNotApprovedDoesNotLeave(t *testing.T) {
 func TestAListThatWasNotApprovedIsNotLetThrough(t *testing.T) {
 	for what, change := range map[string]func(w *world, n int64){
 		"another in the list": func(w *world, n int64) { w.tamper(`UPDATE pending SET handles = x'0202020204' WHERE command = ?`, n) }, // 1 to 4, and 6
-		"one more": func(w *world, n int64) {
-			w.tamper(`UPDATE pending SET handles = CAST(handles || x'02' AS BLOB) WHERE command = ?`, n)
-		},
 		"another by that name": func(w *world, n int64) {
 			w.tamper(`UPDATE device SET name = 'x' || name WHERE handle IN (5, 6)`)
 		},
