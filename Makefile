@@ -3,6 +3,7 @@
 DATA     ?= ./data
 HTTP     ?= 127.0.0.1:8080
 COAP     ?= 127.0.0.1:5683
+COAPS    ?=
 FUZZTIME ?= 10s
 N        ?= 200
 SEED     ?= 0
@@ -23,10 +24,10 @@ help: ## print this
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  Variables: DATA=$(DATA) HTTP=$(HTTP) COAP=$(COAP) FUZZTIME=$(FUZZTIME) N=$(N) SEED=$(SEED)'
+	@echo '  Variables: DATA=$(DATA) HTTP=$(HTTP) COAP=$(COAP) COAPS=$(COAPS) FUZZTIME=$(FUZZTIME) N=$(N) SEED=$(SEED)'
 
 run: build ## build and start the server in development mode, and say what to type
-	@DATA='$(DATA)' HTTP='$(HTTP)' COAP='$(COAP)' scripts/run
+	@DATA='$(DATA)' HTTP='$(HTTP)' COAP='$(COAP)' COAPS='$(COAPS)' scripts/run
 
 demo: build need-curl ## one command round, live, against a simulated device
 	@scripts/demo

@@ -25,7 +25,10 @@ type config struct {
 	HTTP string `koanf:"http"`
 	CoAP string `koanf:"coap"`
 
-	CoAPS string `koanf:"coaps"`
+	CoAPS         string `koanf:"coaps"`
+	CoAPSCert     string `koanf:"coaps-cert"`
+	CoAPSKey      string `koanf:"coaps-key"`
+	CoAPSClientCA string `koanf:"coaps-client-ca"`
 
 	TrustClock bool `koanf:"trust-clock"`
 	ResetAdmin bool `koanf:"reset-admin"`
@@ -54,7 +57,10 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("data", "./data", "directory of the database, the tokens and addresses.json; made if it is not there")
 	f.String("http", "127.0.0.1:8080", "address of the operators' API; port 0 takes a free one")
 	f.String("coap", "127.0.0.1:5683", "address of plain CoAP for devices; port 0 takes a free one")
-	f.String("coaps", "", "address of CoAP over DTLS; not served by this version, so leave it empty")
+	f.String("coaps", "", "address of CoAP over DTLS for devices; port 0 takes a free one, off is none; if not said, 127.0.0.1:5684 with --dev, else off")
+	f.String("coaps-cert", "", "PEM file with the certificate chain, on P-256, for devices that come with certificates; read again when it changes")
+	f.String("coaps-key", "", "PEM file with its private key")
+	f.String("coaps-client-ca", "", "PEM file with the authorities of the devices' certificates, whose subject CN is the device's id")
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
@@ -121,13 +127,11 @@ func (c config) check() error {
 	if c.Data == "" {
 		errs = append(errs, errors.New("data: name a directory"))
 	}
-	if c.CoAPS != "" {
-		errs = append(errs, errors.New("coaps: CoAP over DTLS is not served by this version"))
-	}
 	errs = append(errs,
 		checkPair(c.HTTPCert, c.HTTPKey),
 		checkAddress("http", c.HTTP, c.HTTPInsecureListen || c.HTTPCert != "", c.Dev),
 		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),
+		c.checkCoAPS(),
 		c.checkHTTP(),
 		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("log-format", c.LogFormat, "auto", "text", "json"))

@@ -34,7 +34,7 @@ func (s *system) metricsHandler() http.Handler {
 var help = []struct{ name, text, label string }{
 	{"behest_clock_held", "1 while nothing is sent and nothing expires, because the clock is in doubt.", ""},
 	{"behest_clock_step_seconds", "How far the server's time is ahead of the system's clock.", ""},
-	{"behest_coap_datagrams_total", "Datagrams of the CoAP socket.", "direction"},
+	{"behest_coap_datagrams_total", "CoAP messages, plain and over DTLS.", "direction"},
 	{"behest_coap_requests_total", "Requests that reached a handler.", ""},
 	{"behest_coap_ignored_total", "Datagrams that came to nothing, by why.", "reason"},
 	{"behest_coap_confirmables_total", "First transmissions of notifications and separate responses.", ""},
@@ -44,6 +44,12 @@ var help = []struct{ name, text, label string }{
 	{"behest_coap_exchanges", "Exchanges with devices under way.", ""},
 	{"behest_coap_peers", "Addresses heard of within the exchange lifetime.", ""},
 	{"behest_coap_receive_dropped_total", "Datagrams that the system dropped before the server read them.", ""},
+	{"behest_dtls_sessions", "Devices' DTLS sessions.", ""},
+	{"behest_dtls_handshakes", "Handshakes under way, by whether the device has shown that it receives.", "stage"},
+	{"behest_dtls_handshakes_total", "Handshakes that ended after that, by how.", "outcome"},
+	{"behest_dtls_ignored_total", "Datagrams of the DTLS socket that came to nothing, by why.", "reason"},
+	{"behest_dtls_moves_total", "Address changes of sessions, and new addresses that have shown to receive.", "step"},
+	{"behest_dtls_unsent_total", "Records that were not sent, by why.", "reason"},
 	{"behest_http_certificate_end_seconds", "When the certificate of HTTPS ends, in seconds since 1970.", ""},
 	{"behest_store_commits_total", "Groups of work that are on disk.", ""},
 	{"behest_store_members_total", "Units of work in them.", ""},
@@ -80,6 +86,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.collectClock(sender{m, out})
 	m.collectCoAP(sender{m, out})
+	m.collectDTLS(sender{m, out})
 	m.collectStore(sender{m, out})
 	if cert := m.system.cert; cert != nil {
 		sender{m, out}.gauge("behest_http_certificate_end_seconds", int(cert.until().Unix()))
@@ -130,7 +137,35 @@ func (m *metrics) collectCoAP(s sender) {
 	}
 	s.gauge("behest_coap_exchanges", c.Exchanges)
 	s.gauge("behest_coap_peers", c.Peers)
-	s.counter("behest_coap_receive_dropped_total", uint64(m.system.udp.Dropped()))
+	dropped := uint64(m.system.udp.Dropped())
+	if m.system.secured != nil {
+		dropped += uint64(m.system.secured.udp.Dropped())
+	}
+	s.counter("behest_coap_receive_dropped_total", dropped)
+}
+
+func (m *metrics) collectDTLS(s sender) {
+	if m.system.secured == nil {
+		return
+	}
+	c := m.system.secured.dtls.Stats()
+	s.gauge("behest_dtls_sessions", c.Sessions)
+	s.gauge("behest_dtls_handshakes", c.HalfOpen, "before_cookie")
+	s.gauge("behest_dtls_handshakes", c.Handshaking, "after_cookie")
+	failed := c.Failed - min(c.Failed, c.WrongKeys) // these are counted twice
+	for outcome, n := range map[string]uint64{"finished": c.Handshakes, "failed": failed, "wrong_key": c.WrongKeys} {
+		s.counter("behest_dtls_handshakes_total", n, outcome)
+	}
+	for reason, n := range map[string]uint64{
+		"garbage": c.Garbage, "shed": c.Shed, "pushed_out": c.Pushed, "disowned": c.Disowned, "overflow": c.Overflowed, "truncated": c.Truncated,
+	} {
+		s.counter("behest_dtls_ignored_total", n, reason)
+	}
+	s.counter("behest_dtls_moves_total", c.Moved, "moved")
+	s.counter("behest_dtls_moves_total", c.Proven, "proven")
+	for reason, n := range map[string]uint64{"amplification": c.Throttled, "no_session": c.Unsent, "socket": c.SendErrors} {
+		s.counter("behest_dtls_unsent_total", n, reason)
+	}
 }
 
 func (m *metrics) collectStore(s sender) {

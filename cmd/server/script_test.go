@@ -51,7 +51,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts compare with")
 // TestScripts runs the stories in testdata/script: the real server, libcoap's
 // client and curl, as their users type them.
 func TestScripts(t *testing.T) {
-	for _, tool := range []string{"coap-client-notls", "curl"} {
+	for _, tool := range []string{"coap-client-notls", "coap-client-openssl", "coap-client-gnutls", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("%s is needed and not here: make test installs it", tool)
 		}
@@ -96,7 +96,7 @@ func poll(ts *testscript.TestScript, what string, f func() bool) {
 }
 
 // ready DATA waits until the server on that directory serves, and sets $HTTP,
-// $COAP and $TOKEN.
+// $COAP, $COAPS and $TOKEN.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready DATA")
@@ -109,6 +109,9 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Setenv("HTTP", *a.HTTP)
 	ts.Setenv("COAP", *a.CoAP)
+	if a.CoAPS != nil {
+		ts.Setenv("COAPS", *a.CoAPS)
+	}
 	for _, name := range []string{devTokenFile, adminTokenFile} {
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 			ts.Setenv("TOKEN", strings.TrimSpace(string(b)))

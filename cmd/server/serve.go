@@ -14,6 +14,7 @@ import (
 
 	"behest/access"
 	"behest/coap"
+	"behest/coap/dtls"
 	"behest/coap/endpoint"
 	"behest/coap/udp"
 	"behest/command/dispatch"
@@ -31,6 +32,7 @@ var (
 	_ dispatch.Store     = (*sqlite.Store)(nil)
 	_ dispatch.Presenter = (*coap.Server)(nil)
 	_ coap.UseCases      = (*dispatch.Dispatcher)(nil)
+	_ coap.Sessions      = (*dtls.Conn)(nil)
 	_ dispatch.Schemas   = (*schema.Set)(nil)
 	_ httpapi.UseCases   = (*dispatch.Dispatcher)(nil)
 	_ httpapi.Reads      = (*sqlite.Store)(nil)
@@ -64,9 +66,10 @@ type system struct {
 	coap     *coap.Server
 	http     *httpapi.Server
 
-	udp  *udp.Conn
-	tcp  net.Listener
-	cert *certificate // nil: HTTP is plain
+	udp     *udp.Conn
+	secured *secured // nil: CoAP over DTLS is not served
+	tcp     net.Listener
+	cert    *certificate // nil: HTTP is plain
 }
 
 // open opens the parts in the order in which they can fail: what is opened is
@@ -100,11 +103,10 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err := s.listenHTTP(); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
-	s.coap, err = coap.New(s.udp, coap.Options{
-		Endpoint: endpoint.Options{AckTimeout: c.AckTimeout},
-		AgainMin: c.AgainMin, AgainMax: c.AgainMax, Now: s.clock.Now, Logger: log,
-	})
-	if err != nil {
+	if err := s.listenCoAPS(); err != nil {
+		return nil, fmt.Errorf("coaps: %w", err)
+	}
+	if s.coap, err = s.newCoAP(); err != nil {
 		return nil, err
 	}
 	s.book = access.NewBook(s.clock.Now)
@@ -118,6 +120,18 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
 	})
 	return s, err
+}
+
+// newCoAP makes the devices' side on what listens.
+func (s *system) newCoAP() (*coap.Server, error) {
+	o := coap.Options{
+		Endpoint: endpoint.Options{AckTimeout: s.config.AckTimeout},
+		AgainMin: s.config.AgainMin, AgainMax: s.config.AgainMax, Now: s.clock.Now, Logger: s.log,
+	}
+	if s.secured != nil {
+		o.Sessions = s.secured.dtls
+	}
+	return coap.New(s.udp, o)
 }
 
 // synchronised asks the system about its clock; tests answer in its place.
@@ -168,6 +182,11 @@ func (s *system) services() stack {
 func (s *system) announce(context.Context) error {
 	http, coap := s.tcp.Addr().String(), s.udp.LocalAddr().String()
 	a := addresses{HTTP: &http, CoAP: &coap}
+	coaps := "not served"
+	if s.secured != nil {
+		at := s.secured.udp.LocalAddr().String()
+		a.CoAPS, coaps = &at, "coaps://"+at
+	}
 	if err := a.write(s.config.path(addressesFile)); err != nil {
 		return err
 	}
@@ -175,7 +194,7 @@ func (s *system) announce(context.Context) error {
 	if s.config.Dev {
 		mode = "development"
 	}
-	s.log.Info("serving", "version", release, "mode", mode, "http", s.scheme()+"://"+http, "coap", "coap://"+coap, "data", s.config.Data)
+	s.log.Info("serving", "version", release, "mode", mode, "http", s.scheme()+"://"+http, "coap", "coap://"+coap, "coaps", coaps, "data", s.config.Data)
 	if !netip.MustParseAddrPort(coap).Addr().IsLoopback() {
 		s.log.Warn("plain CoAP listens beyond loopback: anybody there can read and forge commands", "coap", coap)
 	}
@@ -199,6 +218,9 @@ func (s *system) close() {
 	}
 	if s.udp != nil {
 		_ = s.udp.Close() // likewise
+	}
+	if s.secured != nil {
+		_ = s.secured.dtls.Close() // likewise
 	}
 	if s.store == nil {
 		return
