@@ -17,8 +17,10 @@ type Gate struct {
 	Wave    int       `json:"wave,omitempty"`    // the one that goes now, from 0
 	WaveAt  time.Time `json:"wave_at,omitzero"`  // since when
 	PacedAt time.Time `json:"paced_at,omitzero"` // up to when the rate is used up
-	Halted  bool      `json:"halted,omitempty"`  // it did once: not again
 	Undone  bool      `json:"undone,omitempty"`  // the automatic rollback was issued
+	// Forgiven is what there was when somebody resumed it after it had halted:
+	// only what goes wrong after that halts it again.
+	Forgiven Toll `json:"forgiven,omitzero"`
 
 	// Closed: what becomes of those that it did not let through.
 	Ending Kind   `json:"ending,omitempty"`
@@ -120,8 +122,6 @@ func (g Gate) Step(t Trigger, by string, now time.Time) (Gate, bool) {
 		g.PacedAt = now // what was not used meanwhile is not made up for
 	case to == GateOpen:
 		g.WaveAt = now
-	case to == GateHalted:
-		g.Halted = true
 	}
 	return g, true
 }
@@ -169,7 +169,7 @@ const paceMin = 100 * time.Millisecond
 // those that are through stand.
 func (g Gate) Next(t Tally, now time.Time) (after Gate, let int, again time.Time) {
 	r, total := g.Command.Rollout, g.Command.Devices
-	if g.State == GateOpen && !g.Halted && r != nil && g.Through < total && r.Halt.Passed(t) {
+	if g.State == GateOpen && r != nil && g.Through < total && r.Halt.passed(t.Toll().since(g.Forgiven)) {
 		g, _ = g.Step(Trigger{Kind: Halt}, "", now)
 	}
 	if g.State != GateOpen {
@@ -197,28 +197,32 @@ func (g Gate) Next(t Tally, now time.Time) (after Gate, let int, again time.Time
 	return g, let, again
 }
 
+// paceBurst is how much of a rate is made up for that was not used: what a busy
+// machine was late by, not what a wave had to wait for.
+const paceBurst = time.Second
+
+// pacedFrom is from when on the rate counts at now.
+func (g Gate) pacedFrom(now time.Time) (from time.Time, interval time.Duration) {
+	interval = time.Minute / time.Duration(g.Command.Rollout.RatePerMinute)
+	from = later(g.PacedAt, now.Add(-max(interval, paceBurst)))
+	if g.PacedAt.IsZero() {
+		from = now.Add(-interval) // the first goes at once
+	}
+	return from, interval
+}
+
 // paced is how many of want the rate allows at now, and when there are more.
 func (g Gate) paced(want int, now time.Time) (int, time.Time) {
-	interval := time.Minute / time.Duration(g.Command.Rollout.RatePerMinute)
-	if g.PacedAt.IsZero() || now.Before(g.PacedAt) {
-		if g.PacedAt.IsZero() {
-			return 1, now.Add(max(interval, paceMin))
-		}
-		return 0, g.PacedAt.Add(interval)
-	}
-	let := min(want, int(now.Sub(g.PacedAt)/interval))
-	return let, later(g.PacedAt.Add(time.Duration(let+1)*interval), now.Add(paceMin))
+	from, interval := g.pacedFrom(now)
+	let := min(want, max(0, int(now.Sub(from)/interval)))
+	return let, later(from.Add(time.Duration(let+1)*interval), now.Add(paceMin))
 }
 
 // Let is the gate after n devices went through at now.
 func (g Gate) Let(n int, now time.Time) Gate {
 	if r := g.Command.Rollout; n > 0 && r.staged() && r.RatePerMinute > 0 {
-		interval := time.Minute / time.Duration(r.RatePerMinute)
-		if g.PacedAt.IsZero() {
-			g.PacedAt = now
-		} else {
-			g.PacedAt = g.PacedAt.Add(time.Duration(n) * interval)
-		}
+		from, interval := g.pacedFrom(now)
+		g.PacedAt = from.Add(time.Duration(n) * interval)
 	}
 	g.Through += n
 	return g

@@ -35,15 +35,30 @@ type Threshold struct {
 	Minimum int `json:"minimum"`
 }
 
-// Passed reports whether what a command came to is past the threshold. What
-// failed, was rejected or is unknown counts; what never reached a device says
-// nothing about the command.
-func (t *Threshold) Passed(c Tally) bool {
-	if t == nil {
-		return false
-	}
-	bad, ended := c.Count[Failed]+c.Count[Rejected]+c.Count[TimedOut], c.ended()
-	return ended > 0 && ended >= t.Minimum && bad*100 >= t.Percent*ended
+// Passed reports whether what a command came to is past the threshold.
+func (t *Threshold) Passed(c Tally) bool { return t.passed(c.Toll()) }
+
+func (t *Threshold) passed(n Toll) bool {
+	return t != nil && n.Ended > 0 && n.Ended >= t.Minimum && n.Bad*100 >= t.Percent*n.Ended
+}
+
+// Toll is what a threshold looks at: how many have ended, and how many of them
+// badly. What failed, was rejected or is unknown counts; what never reached a
+// device says nothing about the command.
+type Toll struct {
+	Ended int `json:"ended,omitempty"`
+	Bad   int `json:"bad,omitempty"`
+}
+
+// Toll is that of all executions.
+func (t *Tally) Toll() Toll {
+	return Toll{Ended: t.ended(), Bad: t.Count[Failed] + t.Count[Rejected] + t.Count[TimedOut]}
+}
+
+// since is the part of n that came after before. Late truth may have made it
+// less.
+func (n Toll) since(before Toll) Toll {
+	return Toll{Ended: max(0, n.Ended-before.Ended), Bad: max(0, n.Bad-before.Bad)}
 }
 
 // Window is a time that comes again in which commands may leave: from each

@@ -105,29 +105,37 @@ func (d *Dispatcher) askDue(ctx context.Context) (time.Time, error) {
 // ask asks the gate of a command: it lets through whose turn it is, moves on
 // as its clocks lapse, and halts.
 func (d *Dispatcher) ask(ctx context.Context, n int64) error {
+	p, err := d.passAll(ctx, n)
+	if err != nil || !p.undo {
+		return err
+	}
+	if err := d.undo(ctx, p.gate); err != nil {
+		return fmt.Errorf("roll back command row %d by itself: %w", n, err)
+	}
+	return nil
+}
+
+// passAll lets through all that may go now, a group in each commit. It answers
+// with the last passing.
+func (d *Dispatcher) passAll(ctx context.Context, n int64) (*passing, error) {
 	for {
 		g, tally, err := d.store.GateTally(ctx, n)
 		if err != nil && command.CodeOf(err) == command.CodeNotFound {
 			d.intact.forget(n)
-			return nil // it is done
+			return &passing{}, nil // it is done
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := d.verify(ctx, g); err != nil {
-			return fmt.Errorf("verify the targets of command row %d: %w", n, err)
+			return nil, fmt.Errorf("verify the targets of command row %d: %w", n, err)
 		}
 		p, err := d.pass(ctx, n, tally)
 		if err != nil {
-			return fmt.Errorf("gate of command row %d: %w", n, err)
-		}
-		if p.undo {
-			if err := d.undo(ctx, p.gate); err != nil {
-				return fmt.Errorf("roll back command row %d by itself: %w", n, err)
-			}
+			return nil, fmt.Errorf("gate of command row %d: %w", n, err)
 		}
 		if !p.more || ctx.Err() != nil {
-			return nil
+			return p, nil
 		}
 	}
 }
@@ -275,6 +283,13 @@ func (d *Dispatcher) moveGate(ctx context.Context, id command.ID, kind command.K
 		if !ok {
 			return command.Errorf(command.CodeConflict, "the rollout is %s", before.State)
 		}
+		if before.State == command.GateHalted { // who resumes knows what went wrong so far
+			tally, err := tx.Tally(view.Command.N)
+			if err != nil {
+				return err
+			}
+			g.Forgiven = tally.Toll()
+		}
 		return saveGate(tx, before, &g, by, now, now)
 	})
 	if err != nil && command.CodeOf(err) != command.CodeConflict {
@@ -315,5 +330,8 @@ func (d *Dispatcher) closeGate(ctx context.Context, c *command.Command, by strin
 	if err != nil || !closed {
 		return false, d.failed(err)
 	}
-	return true, d.ask(ctx, c.N)
+	_, err = d.passAll(ctx, c.N)
+	d.watched.add(c.N) // whether it is to be rolled back is for the loop to ask
+	d.gates.ring(d.now())
+	return true, err
 }

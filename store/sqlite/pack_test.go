@@ -154,10 +154,10 @@ func TestTextsInTheFileStand(t *testing.T) {
 		t.Errorf("nothing is %q, %v", text, err)
 	}
 	g := command.Gate{Command: c, Version: 9, State: command.GateClosed, ApprovedAt: at, Through: 3, Wave: 1, WaveAt: at, PacedAt: at.Add(time.Microsecond),
-		Halted: true, Undone: true, Ending: command.HoldLapse, Cause: command.Held, From: command.Scheduled, By: "ann"}
+		Undone: true, Forgiven: command.Toll{Ended: 4, Bad: 2}, Ending: command.HoldLapse, Cause: command.Held, From: command.Scheduled, By: "ann"}
 	text, err = gateBody(&g)
 	want = `{"state":6,"approved_at":"2023-11-14T22:13:20Z","through":3,"wave":1,"wave_at":"2023-11-14T22:13:20Z","paced_at":"2023-11-14T22:13:20.000001Z",` +
-		`"halted":true,"undone":true,"ending":17,"cause":7,"from":"scheduled","by":"ann"}`
+		`"undone":true,"forgiven":{"ended":4,"bad":2},"ending":17,"cause":7,"from":"scheduled","by":"ann"}`
 	if d := cmp.Diff(text, want); err != nil || d != "" {
 		t.Errorf("gate: %v, got (-) and want (+) differ:\n%s", err, d)
 	}
