@@ -12,6 +12,7 @@ type View struct {
 	Gate         *Gate      // of a command on many devices that go one after the other; nil: it has none, or is through
 	Decisions    []Decision // what people said of it, in the order of time
 	RolledBackBy ID         // the youngest command that undoes it; zero: none
+	Own          []Target   // params that devices behind the gate have for themselves, at most PageMax
 }
 
 // State is the state of the command as a whole.

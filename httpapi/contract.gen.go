@@ -730,6 +730,10 @@ type Command struct {
 
 	// RolledBackBy The youngest command that undoes it.
 	RolledBackBy CommandID `json:"rolled_back_by,omitempty"`
+
+	// Restores Of a rollback that waits for approvals: what each device gets back. The digest covers all of them; at most
+	// 500 are shown. A device without params gets nothing back, because nobody knows what it had.
+	Restores []Restore `json:"restores,omitempty"`
 }
 
 // CommandID A UUID of version 7, lower case. Ids sort by age.
@@ -1139,6 +1143,9 @@ type Execution struct {
 
 	// EndedAt When it ended.
 	EndedAt *Moment `json:"ended_at,omitempty"`
+
+	// Params What the device gets in place of the command's params; of a restore, the value before.
+	Params json.RawMessage `json:"params,omitempty"`
 }
 
 // ExecutionPage defines model for ExecutionPage.
@@ -1229,6 +1236,9 @@ type ExecutionWithReports struct {
 
 	// EndedAt When it ended.
 	EndedAt *Moment `json:"ended_at,omitempty"`
+
+	// Params What the device gets in place of the command's params; of a restore, the value before.
+	Params json.RawMessage `json:"params,omitempty"`
 
 	// Reports Everything that the device said, oldest first.
 	Reports []Report `json:"reports"`
@@ -1537,6 +1547,15 @@ type Report struct {
 
 // ReportStatus The device's word. The set is closed.
 type ReportStatus string
+
+// Restore defines model for Restore.
+type Restore struct {
+	// Device The device's endpoint name (RFC 9176 `ep`): 1 to 63 bytes of UTF-8, no slash, no control character.
+	Device DeviceName `json:"device"`
+
+	// Params In place of the command's.
+	Params json.RawMessage `json:"params,omitempty"`
+}
 
 // Role defines model for Role.
 type Role string

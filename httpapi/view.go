@@ -32,9 +32,7 @@ func viewCommand(v command.View) Command {
 		RunForSeconds:        int64(c.Clocks.RunFor / time.Second),
 		Counts:               Counts{},
 	}
-	if len(c.Params) > 0 {
-		out.Params, _ = cbor.ToJSON(c.Params)
-	}
+	out.Params = paramsOf(c.Params)
 	if o := v.Tally.Outcome(); o != command.Open {
 		out.Outcome = new(Outcome(o))
 	}
@@ -47,6 +45,9 @@ func viewCommand(v command.View) Command {
 		out.RolloutProgress = &Progress{Wave: g.Wave + 1, DevicesThrough: g.Through}
 	}
 	out.RollbackOf, out.RolledBackBy = idOf(c.RollbackOf), idOf(v.RolledBackBy)
+	for _, t := range v.Own {
+		out.Restores = append(out.Restores, Restore{Device: t.Device, Params: paramsOf(t.Params)})
+	}
 	for _, s := range command.States {
 		if n := v.Tally.Count[s]; n > 0 {
 			out.Counts[s.String()] = n
@@ -56,6 +57,15 @@ func viewCommand(v command.View) Command {
 		out.Execution = new(viewExecution(*v.Only))
 	}
 	return out
+}
+
+// paramsOf are params as JSON says them; nil: there are none.
+func paramsOf(item []byte) json.RawMessage {
+	if len(item) == 0 {
+		return nil
+	}
+	raw, _ := cbor.ToJSON(item)
+	return raw
 }
 
 // effectOf sums up what is known of the effect on all devices, of the open
@@ -127,6 +137,7 @@ func viewExecution(x command.Execution) Execution {
 		out.Cause = new(Cause(x.Cause.String()))
 	}
 	out.Result, out.ResultValid = resultOf(x.Last)
+	out.Params = paramsOf(x.Params)
 	return out
 }
 

@@ -112,7 +112,13 @@ func (g *group) begin(c *command.Command, handles []int64, start func(command.Ex
 		if v.dev, err = g.tx.Device(h); err != nil {
 			return err
 		}
-		x := start(command.Execution{Command: c, Device: h, Name: v.dev.Name})
+		x := command.Execution{Command: c, Device: h, Name: v.dev.Name}
+		if c.Restores && c.Approval != nil { // as it was approved
+			if x.Params, err = g.tx.OwnParams(c.N, h); err != nil {
+				return err
+			}
+		}
+		x = start(x)
 		if !v.dev.RemovedAt.IsZero() && !v.dev.RemovedAt.Before(c.CreatedAt) && !x.State.Ended() { // while it waited
 			x, _ = x.Step(command.Trigger{Kind: command.Withdraw, Cause: command.DeviceRemoved}, g.now)
 		}

@@ -182,7 +182,7 @@ func (p *passing) run(before command.Gate, tally command.Tally) error {
 	}
 	g, let, look := g.Next(tally, p.now)
 	if g.State == command.GateClosed {
-		let = g.Command.Devices
+		let = command.DevicesMax // whoever is behind it, though it be more than there should
 	}
 	some := min(let, groupTargets)
 	if some > 0 {

@@ -78,8 +78,8 @@ func (d *Dispatcher) verify(ctx context.Context, g command.Gate) error {
 // went to and those that wait, are those that it was resolved to. Who waits
 // may go meanwhile, so they come first, and once is enough.
 func (d *Dispatcher) sameTargets(ctx context.Context, c *command.Command) (bool, error) {
-	found := make(map[string]struct{}, c.Devices)
-	add := func(dev device.Device) error { found[dev.Name] = struct{}{}; return nil }
+	found := make(map[string][]byte, c.Devices) // with what each has for itself
+	add := func(dev device.Device) error { found[dev.Name] = nil; return nil }
 	if err := d.store.Held(ctx, c.N, add); err != nil {
 		return false, err
 	}
@@ -89,7 +89,7 @@ func (d *Dispatcher) sameTargets(ctx context.Context, c *command.Command) (bool,
 			return false, err
 		}
 		for _, x := range xs {
-			after, found[x.Name] = x.N, struct{}{}
+			after, found[x.Name] = x.N, x.Params
 		}
 		more = left && len(xs) > 0
 	}
@@ -98,11 +98,20 @@ func (d *Dispatcher) sameTargets(ctx context.Context, c *command.Command) (bool,
 		return false, err
 	}
 	for _, r := range v.Refused {
-		found[r.Device] = struct{}{}
+		found[r.Device] = nil
+	}
+	own, err := d.store.OwnParams(ctx, c.N, command.DevicesMax)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range own {
+		if params, ok := found[t.Device]; ok && params == nil {
+			found[t.Device] = t.Params
+		}
 	}
 	targets := make([]command.Target, 0, len(found))
-	for name := range found {
-		targets = append(targets, command.Target{Device: name})
+	for name, params := range found {
+		targets = append(targets, command.Target{Device: name, Params: params})
 	}
 	return bytes.Equal(command.DigestTargets(targets), c.Resolved), nil
 }

@@ -160,6 +160,8 @@ type issue struct {
 	intent   command.Command // without its time
 	rollback *rollback       // what it undoes; nil: nothing
 
+	own map[string][]byte // params of its own for each device; nil: all have the command's
+
 	names   []string // of the devices, if they are few and have no gate
 	handles []int64  // of the devices, if they are not
 
@@ -226,7 +228,11 @@ func (i *issue) aimAt(names []string) error {
 	}
 	i.names, i.intent.Devices = names, n
 	if n > 1 {
-		i.intent.Resolved = command.DigestTargets(command.Named(names...))
+		targets := command.Named(names...)
+		for k := range targets {
+			targets[k].Params = i.own[targets[k].Device]
+		}
+		i.intent.Resolved = command.DigestTargets(targets)
 	}
 	return nil
 }
@@ -307,6 +313,9 @@ func (i *issue) write() error {
 		if err := i.tx.AddPending(i.command.N, slices.Collect(slices.Chunk(i.handles, groupTargets))); err != nil {
 			return err
 		}
+		if err := i.writeOwn(); err != nil {
+			return err
+		}
 	}
 	if i.command.Watched() {
 		g := command.NewGate(i.command, i.now)
@@ -318,6 +327,19 @@ func (i *issue) write() error {
 		return err
 	}
 	return giveTurns(i.visits, i.xs)
+}
+
+// writeOwn keeps what devices that are pending have for themselves.
+func (i *issue) writeOwn() error {
+	if i.own == nil {
+		return nil
+	}
+	for _, dev := range i.rollback.devices {
+		if err := i.tx.AddOwnParams(i.command.N, dev.Handle, i.own[dev.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // log logs what others should know of a new command.
@@ -370,7 +392,7 @@ func (i *issue) build() {
 	i.command = c
 	i.xs = make([]command.Execution, len(i.visits))
 	for k, v := range i.visits {
-		i.xs[k] = i.d.begun(command.Execution{Command: c, Device: v.dev.Handle, Name: v.dev.Name}, i.now)
+		i.xs[k] = i.d.begun(command.Execution{Command: c, Device: v.dev.Handle, Name: v.dev.Name, Params: i.own[v.dev.Name]}, i.now)
 	}
 }
 

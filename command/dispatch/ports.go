@@ -50,6 +50,9 @@ type Store interface {
 	Holding(ctx context.Context, device int64) ([]int64, error)
 	// Device is a device that is there, by its name.
 	Device(ctx context.Context, name string) (device.View, error)
+	// OwnParams lists the devices of a command behind a gate that have params of
+	// their own, with those.
+	OwnParams(ctx context.Context, commandN int64, limit int) ([]command.Target, error)
 	// Executions lists the executions of a command after a row, in order.
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
 	// Awaiting lists commands that wait for approvals after a row, the oldest first.

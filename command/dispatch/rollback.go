@@ -14,25 +14,28 @@ import (
 )
 
 // Rollback issues the command that undoes another: an ordinary one, linked to
-// it. It goes to the devices on which the other may have had an effect, and on
-// each it waits until the other has ended there. CodeConflict says why there
-// is no way back.
+// it. It goes to the devices on which the other may have had an effect that was
+// not undone yet, and on each it waits until the other has ended there.
+// CodeConflict says why there is no way back; nothing was done then.
 func (d *Dispatcher) Rollback(ctx context.Context, id command.ID, in command.RollbackIntent) (command.Issued, error) {
 	r := &rollback{d: d, in: in}
 	if err := r.find(ctx, id); err != nil {
 		return command.Issued{}, err
 	}
-	if err := r.stop(ctx); err != nil {
-		return command.Issued{}, err
-	}
-	if err := r.aim(ctx); err != nil {
-		return command.Issued{}, err
-	}
-	c, err := r.command(ctx)
+	c, err := r.plan(ctx)
 	if err != nil {
 		return command.Issued{}, err
 	}
-	i := &issue{d: d, in: command.Intent{Targets: c.Targets, RequestedBy: in.By}, intent: *c, rollback: r}
+	stopped, err := r.stop(ctx)
+	if err != nil {
+		return command.Issued{}, err
+	}
+	if stopped { // some that were about to leave may have left before they were stopped
+		if c, err = r.plan(ctx); err != nil {
+			return command.Issued{}, err
+		}
+	}
+	i := &issue{d: d, in: command.Intent{Targets: c.Targets, RequestedBy: in.By}, intent: *c, rollback: r, own: r.gives}
 	if err := i.aim(r.devices); err != nil {
 		return command.Issued{}, err
 	}
@@ -50,9 +53,16 @@ type rollback struct {
 
 	original command.View
 	rule     *command.RollbackRule
-	devices  []device.Device
-	open     bool // the original has not ended on one of them
+
+	// What plan finds.
+	devices []device.Device
+	open    bool              // the original has not ended on one of them
+	gives   map[string][]byte // what each device gets back, where that is to be approved; nil: it is not
 }
+
+// errOpenYet is a refusal that time will mend.
+var errOpenYet = command.Errorf(command.CodeConflict,
+	"the rollback may need an approval, and nobody can say of what before the command has ended")
 
 // find finds the command that is to be undone, and its type's way back.
 func (r *rollback) find(ctx context.Context, id command.ID) (err error) {
@@ -76,46 +86,61 @@ func (r *rollback) find(ctx context.Context, id command.ID) (err error) {
 	return nil
 }
 
+// plan is the command that undoes the original, as things stand.
+func (r *rollback) plan(ctx context.Context) (*command.Command, error) {
+	r.devices, r.open, r.gives = nil, false, nil
+	if err := r.aim(ctx); err != nil {
+		return nil, err
+	}
+	return r.command(ctx)
+}
+
 // stop sees to it that what has not left for one of many devices never does:
-// to send it and to undo it would be a strange wish.
-func (r *rollback) stop(ctx context.Context) error {
+// to send it and to undo it would be a strange wish. It answers whether there
+// was something to stop.
+func (r *rollback) stop(ctx context.Context) (bool, error) {
 	c := r.original.Command
 	if c.Devices == 1 || len(r.in.Devices) > 0 {
-		return nil
+		return false, nil
 	}
 	if err := r.d.mayAll(ctx, c, nil, r.in.By, operator); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.d.store.Update(ctx, ledger.Issues, r.alone); err != nil {
-		return err
+		return false, err
 	}
-	if _, err := r.d.cancelPending(ctx, c, nil, r.in.By); err != nil {
-		return err
+	asked, err := r.d.cancelPending(ctx, c, nil, r.in.By)
+	if err != nil {
+		return false, err
 	}
 	todo, err := r.d.cancelable(ctx, c, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, x := range todo {
 		if !x.State.Unsent() {
 			continue
 		}
 		if err := r.d.cancelOne(ctx, x, r.in.By); err != nil {
-			return err
+			return false, err
 		}
+		asked++
 	}
-	return nil
+	return asked > 0, nil
 }
 
-// aim picks the devices: those on which the original may have had an effect.
+// aim picks the devices: those on which the original may have had an effect
+// that nothing has undone yet.
 func (r *rollback) aim(ctx context.Context) error {
 	c := r.original.Command
-	wanted := slices.Clone(r.in.Devices)
-	for after := int64(0); ; {
-		xs, more, err := r.d.store.Executions(ctx, c.ID, "", after, command.PageMax)
+	wanted, undone := slices.Clone(r.in.Devices), 0
+	for after, more := int64(0), true; more; {
+		xs, left, err := r.d.store.Executions(ctx, c.ID, "", after, command.PageMax)
 		if err != nil {
 			return err
 		}
+		more = left && len(xs) > 0
+		var picked []command.Execution
 		for _, x := range xs {
 			after = x.N
 			if len(r.in.Devices) > 0 {
@@ -128,20 +153,49 @@ func (r *rollback) aim(ctx context.Context) error {
 			if x.State.Ended() && x.Effect == command.EffectNone || x.State.Unsent() {
 				continue // it did nothing there, and will be canceled rather than undone
 			}
-			r.open = r.open || !x.State.Ended()
-			r.devices = append(r.devices, device.Device{Handle: x.Device, Name: x.Name})
+			picked = append(picked, x)
 		}
-		if !more {
-			break
+		n, err := r.take(ctx, picked)
+		if err != nil {
+			return err
 		}
+		undone += n
 	}
 	switch {
 	case len(wanted) > 0:
 		return faulty("/devices", fmt.Sprintf("%q is no device of the command, or not yet", wanted[0]))
+	case len(r.devices) == 0 && undone > 0:
+		return command.Errorf(command.CodeConflict, "the command has been undone already, by %s; force it with a reason to do so once more", r.original.RolledBackBy)
 	case len(r.devices) == 0:
 		return command.Errorf(command.CodeConflict, "there is nothing to undo: the command had no effect; what has not left can be canceled")
 	}
 	return nil
+}
+
+// take takes the devices of some executions on which nothing has undone them,
+// and answers with the number of the others.
+func (r *rollback) take(ctx context.Context, xs []command.Execution) (undone int, err error) {
+	looked := r.in.Force || r.original.RolledBackBy == (command.ID{})
+	from := len(r.devices)
+	err = r.d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+		undone, r.devices = 0, r.devices[:from]
+		for _, x := range xs {
+			if !looked {
+				by, err := undoneBy(tx, x, 0, r.rule.Kind == command.Restore)
+				if err != nil {
+					return err
+				}
+				if by != nil {
+					undone++
+					continue
+				}
+			}
+			r.open = r.open || !x.State.Ended()
+			r.devices = append(r.devices, device.Device{Handle: x.Device, Name: x.Name})
+		}
+		return nil
+	})
+	return undone, err
 }
 
 // command is the command that undoes the original.
@@ -178,14 +232,70 @@ func (r *rollback) command(ctx context.Context) (*command.Command, error) {
 		return nil, err
 	}
 	c.Slot = t.SlotOf(params)
-	member := func(string) bool { return false }
-	if t.Approval != nil && (len(t.Approval.Groups) > 0 || t.Approval.Asks(params, member)) {
-		if c.Restores && r.open {
-			return nil, command.Errorf(command.CodeConflict, "the rollback needs an approval, and nobody can say of what before the command has ended")
-		}
+	asked, err := r.asksApproval(ctx, t, params)
+	if err != nil {
+		return nil, err
+	}
+	if asked {
 		c.Approval = r.d.demand(t)
+	} else {
+		r.gives = nil // each device is asked once more when its turn comes
 	}
 	return c, nil
+}
+
+// asksApproval reports whether the rule of t asks for an approval of the way
+// back. Of a restore it looks at what every device would get, which is then
+// what is approved.
+func (r *rollback) asksApproval(ctx context.Context, t command.Type, params json.RawMessage) (bool, error) {
+	member := func(string) bool { return false }
+	switch {
+	case t.Approval == nil:
+		return false, nil
+	case r.rule.Kind != command.Restore:
+		return len(t.Approval.Groups) > 0 || t.Approval.Asks(params, member), nil
+	case r.open:
+		return false, errOpenYet
+	}
+	if err := r.look(ctx); err != nil {
+		return false, err
+	}
+	asked := len(t.Approval.Groups) > 0
+	for _, item := range r.gives {
+		raw, _ := r.d.schemas.JSON(item) // what JSON cannot say meets any condition
+		asked = asked || t.Approval.Asks(raw, member)
+	}
+	return asked, nil
+}
+
+// look looks up what each device had before the original.
+func (r *rollback) look(ctx context.Context) error {
+	r.gives = make(map[string][]byte, len(r.devices))
+	known := false
+	for some := range slices.Chunk(r.devices, groupMax) {
+		err := r.d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
+			for _, dev := range some {
+				of, err := tx.ExecutionOf(r.original.Command.N, dev.Handle)
+				if err != nil {
+					return err
+				}
+				item, err := before(tx, of)
+				if err != nil {
+					return err
+				}
+				r.gives[dev.Name] = item
+				known = known || item != nil
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !known {
+		return command.Errorf(command.CodeConflict, "nobody knows what there was before the command")
+	}
+	return nil
 }
 
 // params gives c its params, if they are known before it goes: what a device
@@ -224,8 +334,11 @@ func (r *rollback) begin(tx ledger.Tx) error {
 	if err := r.alone(tx); err != nil || r.in.Force || len(r.devices) > 1 {
 		return err // of many, each is looked at when it goes
 	}
-	of := r.original.Command
-	newer, err := superseded(tx, of, r.devices[0].Handle)
+	of, err := tx.ExecutionOf(r.original.Command.N, r.devices[0].Handle)
+	if err != nil {
+		return err
+	}
+	newer, err := superseded(tx, of)
 	if err != nil || newer == nil {
 		return err
 	}
@@ -252,170 +365,4 @@ func (r *rollback) alone(tx ledger.Tx) error {
 		}
 	}
 	return nil
-}
-
-// superseded is the younger execution that has set the same on a device as of,
-// or may have. What undid of does not count.
-func superseded(tx ledger.Tx, of *command.Command, dev int64) (*command.Execution, error) {
-	if of.Slot == 0 {
-		return nil, nil // accepted before its type had a way back
-	}
-	x, err := tx.Latest(dev, of.Slot, of.N)
-	switch {
-	case err != nil && command.CodeOf(err) == command.CodeNotFound:
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case x.Command.N == of.N || x.Command.RollbackOf == of.ID:
-		return nil, nil
-	}
-	return &x, nil
-}
-
-// undoes lets rollbacks go that have waited until what they undo has ended.
-func (v *visit) undoes() error {
-	for _, x := range slices.Clone(v.open) {
-		if x.State != command.Scheduled || x.Command.RollbackOf == (command.ID{}) || !x.DueAt.IsZero() {
-			continue
-		}
-		of, err := v.undone(x)
-		if err != nil {
-			return err
-		}
-		if !of.State.Ended() {
-			continue
-		}
-		cause, err := v.unfitToUndo(x, of)
-		if err != nil {
-			return err
-		}
-		after := x
-		if cause == command.NoCause && x.Command.Restores && x.Params == nil {
-			if after.Params, err = v.before(of); err != nil {
-				return err
-			}
-			if after.Params == nil {
-				cause = command.NothingToUndo
-			}
-		}
-		if cause != command.NoCause {
-			if _, err := v.step(x, command.Trigger{Kind: command.Withdraw, Cause: cause}); err != nil {
-				return err
-			}
-			continue
-		}
-		after.DueAt = v.d.windows.opens(x.Command.Window(), v.now)
-		after, _ = after.Step(command.Trigger{Kind: command.Due}, v.now)
-		if err := v.store(x, &after, ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// undone is the execution that x undoes.
-func (v *visit) undone(x command.Execution) (command.Execution, error) {
-	of, err := v.tx.Command(x.Command.RollbackOf)
-	if err != nil {
-		return command.Execution{}, err
-	}
-	return v.tx.ExecutionOf(of.N, x.Device)
-}
-
-// unfitToUndo says why x must not undo what has ended.
-func (v *visit) unfitToUndo(x, of command.Execution) (command.Cause, error) {
-	switch {
-	case of.Effect == command.EffectNone:
-		return command.NothingToUndo, nil
-	case of.Effect == command.EffectUnknown && !x.Command.Restores:
-		return command.OutcomeUnknown, nil
-	case x.Command.Forced:
-		return command.NoCause, nil
-	}
-	newer, err := superseded(v.tx, of.Command, x.Device)
-	if err != nil || newer == nil {
-		return command.NoCause, err
-	}
-	return command.Superseded, nil
-}
-
-// before is the value that was there before an execution: what the device said
-// of it, else what the last success in the slot had set. nil: nobody knows.
-func (v *visit) before(of command.Execution) ([]byte, error) {
-	if of.Last.Prev != nil {
-		return of.Last.Prev, nil
-	}
-	if of.Command.Slot == 0 {
-		return nil, nil
-	}
-	last, err := v.tx.Succeeded(v.dev.Handle, of.Command.Slot, of.N)
-	if err != nil && command.CodeOf(err) == command.CodeNotFound {
-		return nil, nil
-	}
-	if err != nil || last.Params != nil {
-		return last.Params, err
-	}
-	return last.Command.Params, nil
-}
-
-// contradicted notes that something took effect after it was undone.
-func (v *visit) contradicted(before, after command.Execution) error {
-	if before.State != command.TimedOut || after.Effect != command.EffectApplied || after.Command.Slot == 0 {
-		return nil
-	}
-	rows, err := v.tx.Rollbacks(after.Command.N)
-	if err != nil {
-		return err
-	}
-	for _, n := range rows {
-		x, err := v.tx.ExecutionOf(n, v.dev.Handle)
-		if err != nil && command.CodeOf(err) == command.CodeNotFound {
-			continue // it was not for this device
-		}
-		if err != nil {
-			return err
-		}
-		if x.Seq != 0 {
-			return v.log(command.EventContradicts, after, "", map[string]any{"rollback": x.Command.ID.String()})
-		}
-	}
-	return nil
-}
-
-// undo rolls a command back by itself: too much of it went wrong. It is done
-// once; a refusal is as good as done.
-func (d *Dispatcher) undo(ctx context.Context, g command.Gate) error {
-	done := false
-	err := d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
-		rows, err := tx.Rollbacks(g.Command.N)
-		done = len(rows) > 0
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if !done {
-		_, err = d.Rollback(ctx, g.Command.ID, command.RollbackIntent{Reason: "by itself: too many failed, or nobody knows what became of them"})
-		switch command.CodeOf(err) {
-		case command.CodeConflict, command.CodeInvalid, command.CodeDeviceFull:
-			d.log.Warn("a command could not be rolled back by itself", "command", g.Command.ID, "err", err)
-		default:
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
-		now := d.now()
-		before, err := tx.Gate(g.Command.N)
-		if err != nil && command.CodeOf(err) == command.CodeNotFound {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		after := before
-		after.Undone = true
-		return saveGate(tx, before, &after, "", now, now)
-	})
 }

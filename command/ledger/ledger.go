@@ -77,6 +77,10 @@ type Tx interface {
 	TakePending(commandN int64, limit int) (some []int64, err error)          // the next ones, at most a group and that many, which are pending no more; nil: none is left
 	DropPending(commandN int64, devices []int64) (dropped []int64, err error) // those of the devices that are pending, which are so no more
 	AddExecutions(c *command.Command, xs []command.Execution) error
+	// What each device of a command behind a gate has for itself is kept as long as
+	// the gate; nil: nothing is there for it.
+	AddOwnParams(commandN, device int64, params []byte) error
+	OwnParams(commandN, device int64) ([]byte, error)
 	AddRefused(commandN, device int64, code command.Code) error
 
 	// Gate is what holds back the rest of a command on many devices. It has one
@@ -92,11 +96,14 @@ type Tx interface {
 
 	// A command that undoes another is linked to it when it is added.
 	Rollbacks(commandN int64) ([]int64, error) // the rows of those that undo it, oldest first
-	// Latest is the youngest execution on a device that sets a slot, came after
-	// row n, and may have had an effect; Succeeded the youngest before row n that
-	// succeeded. CodeNotFound: there is none.
-	Latest(device, slot, n int64) (command.Execution, error)
-	Succeeded(device, slot, n int64) (command.Execution, error)
+	Original(commandN int64) (int64, error)    // the row of what it undoes; CodeNotFound: nothing
+	// Younger are the executions in the slot of x, on its device, that left after
+	// it and may have had an effect, youngest first. Those that have no number and
+	// may have left all the same come last: it is a restored store's doubt.
+	Younger(x command.Execution, limit int) ([]command.Execution, error)
+	// Succeeded is the last one that left before x and succeeded. CodeNotFound:
+	// there is none.
+	Succeeded(x command.Execution) (command.Execution, error)
 	ExecutionOf(commandN, device int64) (command.Execution, error)
 
 	Group(name string) (device.Group, error)

@@ -10,6 +10,9 @@ import (
 // rollbacks and slots.
 const gatesSince = 9
 
+// ownSince is the version that began to keep params for devices behind a gate.
+const ownSince = 11
+
 // checkGates holds gates, decisions, rollbacks and slots against the commands
 // that they belong to.
 func checkGates(ctx context.Context, c *conn, report *Report) error {
@@ -138,8 +141,16 @@ func checkSlots(ctx context.Context, c *conn, report *Report) error {
 
 func checkPending(ctx context.Context, c *conn, report *Report) error {
 	const q = `SELECT DISTINCT p.command FROM pending p JOIN command h ON h.n = p.command WHERE h.id IS NULL OR h.device IS NOT NULL ORDER BY p.command`
-	return c.each(ctx, q, func(r row) error {
+	err := c.each(ctx, q, func(r row) error {
 		report.fault("row %d has devices pending and is no command on many", r.int(0))
+		return nil
+	})
+	if err != nil || report.Schema < ownSince {
+		return err
+	}
+	const own = `SELECT DISTINCT o.command FROM own_params o WHERE NOT EXISTS (SELECT 1 FROM gate g WHERE g.command = o.command) ORDER BY o.command`
+	return c.each(ctx, own, func(r row) error {
+		report.fault("command %d has no gate, and params for devices behind it", r.int(0))
 		return nil
 	})
 }

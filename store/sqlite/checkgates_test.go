@@ -108,6 +108,7 @@ func TestCheckFindsWhatIsWrongWithGates(t *testing.T) {
 		{"an execution that its slot lacks", `DELETE FROM slot WHERE execution = 6`, "command 4 sets the slot 77; 1 of its executions are not listed there"},
 		{"a slot that nobody sets", `INSERT INTO slot VALUES (1, 78, 2)`, "execution 2 is listed under the slot 78 of device 1, which it does not set"},
 		{"a slot of another device", `INSERT INTO slot VALUES (2, 77, 5)`, "execution 5 is listed under the slot 77 of device 2, which it does not set"},
+		{"params for nobody", `INSERT INTO own_params VALUES (4, 1, NULL)`, "command 4 has no gate"},
 		{"pending for one", `INSERT INTO pending VALUES (1, 0, x'02')`, "row 1 has devices pending and is no command on many"},
 	}
 	for _, row := range rows {

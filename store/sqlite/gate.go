@@ -87,6 +87,9 @@ func (t *tx) SaveGate(g *command.Gate, look time.Time) error {
 	var changed int64
 	if g.State == command.GateDone {
 		changed, _, err = t.write(`DELETE FROM gate WHERE command = +? AND version = +?`, g.Command.N, g.Version)
+		if err == nil && g.Command.Restores {
+			_, _, err = t.write(`DELETE FROM own_params WHERE command = +?`, g.Command.N)
+		}
 	} else {
 		changed, _, err = t.write(`UPDATE gate SET version = version + 1, look = ?, body = ? WHERE command = +? AND version = +?`,
 			timeOrNull(lookAt(look)), body, g.Command.N, g.Version)

@@ -184,6 +184,9 @@ func (c *conn) count(ctx context.Context, v *command.View) (err error) {
 	if err == nil && v.Command.Slot != 0 {
 		v.RolledBackBy, err = c.rolledBackBy(ctx, n)
 	}
+	if err == nil && v.Gate != nil && v.Command.Restores {
+		v.Own, err = c.ownParams(ctx, n, command.PageMax)
+	}
 	return err
 }
 

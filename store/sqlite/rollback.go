@@ -31,6 +31,17 @@ func (t *tx) Rollbacks(commandN int64) (rows []int64, err error) {
 	return rows, t.failed(err)
 }
 
+func (t *tx) Original(commandN int64) (int64, error) {
+	r, err := t.w.conn.one(context.Background(), `SELECT original FROM rollback WHERE command = +?`, commandN)
+	switch {
+	case err != nil:
+		return 0, t.failed(err)
+	case r == nil:
+		return 0, command.Errorf(command.CodeNotFound, "the command in row %d undoes none", commandN)
+	}
+	return r.int(0), nil
+}
+
 // rolledBackBy is the youngest command that undoes the one in row n.
 func (c *conn) rolledBackBy(ctx context.Context, n int64) (id command.ID, err error) {
 	r, err := c.one(ctx, `SELECT h.id FROM rollback b JOIN command h ON h.n = b.command WHERE b.original = +? ORDER BY b.command DESC LIMIT 1`, n)
@@ -52,21 +63,24 @@ func (t *tx) addSlot(x *command.Execution) error {
 	return nil
 }
 
-// Latest goes by the effect alone, which is none before the wire and unknown on
-// it: 0 is command.EffectNone.
-func (t *tx) Latest(device, slot, n int64) (command.Execution, error) {
-	return t.execution(`WHERE x.n = (
+// Younger goes by the effect alone, which is none before the wire and unknown on
+// it: 0 is command.EffectNone. What was created first may have waited for its
+// time and left last, so the order is that of the numbers; a slot is read whole.
+func (t *tx) Younger(x command.Execution, limit int) ([]command.Execution, error) {
+	xs, err := t.w.conn.executions(context.Background(), `WHERE x.n IN (
 		SELECT s.execution FROM slot s JOIN command y ON y.n = s.execution
-		WHERE s.device = +? AND s.slot = +? AND s.execution > ? AND y.effect <> 0
-		ORDER BY s.execution DESC LIMIT 1)`, device, slot, n)
+		WHERE s.device = +? AND s.slot = +? AND y.effect <> 0 AND (y.seq > +? OR y.seq IS NULL AND s.execution > +?)
+		ORDER BY y.seq DESC, s.execution DESC LIMIT +?) ORDER BY x.seq DESC, x.n DESC`,
+		x.Device, x.Command.Slot, int64(x.Seq), x.N, int64(limit))
+	return xs, t.failed(err)
 }
 
 // Succeeded: 8 is command.Succeeded.
-func (t *tx) Succeeded(device, slot, n int64) (command.Execution, error) {
+func (t *tx) Succeeded(x command.Execution) (command.Execution, error) {
 	return t.execution(`WHERE x.n = (
 		SELECT s.execution FROM slot s JOIN command y ON y.n = s.execution
-		WHERE s.device = +? AND s.slot = +? AND s.execution < ? AND y.state = 8
-		ORDER BY s.execution DESC LIMIT 1)`, device, slot, n)
+		WHERE s.device = +? AND s.slot = +? AND y.state = 8 AND y.seq < +?
+		ORDER BY y.seq DESC LIMIT 1)`, x.Device, x.Command.Slot, int64(x.Seq))
 }
 
 func (t *tx) ExecutionOf(commandN, device int64) (command.Execution, error) {

@@ -171,6 +171,17 @@ func (s *sight) trim(ctx context.Context, c *conn, v *command.View) error {
 		}
 	}
 	v.Refused = shown
+	var own []command.Target
+	for _, t := range v.Own {
+		seen, err := s.named(ctx, c, t.Device)
+		if err != nil {
+			return err
+		}
+		if seen {
+			own = append(own, t)
+		}
+	}
+	v.Own = own
 	return nil
 }
 

@@ -104,6 +104,46 @@ func (t *tx) DropPending(commandN int64, devices []int64) (dropped []int64, err 
 	return dropped, nil
 }
 
+func (t *tx) AddOwnParams(commandN, device int64, params []byte) error {
+	_, _, err := t.write(`INSERT INTO own_params (command, device, params) VALUES (?, ?, ?)`, commandN, device, params)
+	if err != nil {
+		return fmt.Errorf("keep the params of device %d alone: %w", device, err)
+	}
+	return nil
+}
+
+func (t *tx) OwnParams(commandN, device int64) ([]byte, error) {
+	r, err := t.w.conn.one(context.Background(), `SELECT params FROM own_params WHERE command = +? AND device = +?`, commandN, device)
+	if err != nil || r == nil || r.bytes(0) == nil {
+		return nil, t.failed(err)
+	}
+	return append([]byte{}, r.bytes(0)...), nil
+}
+
+// OwnParams lists the devices of the command in a row that have params of their
+// own, or nothing where the command has, as long as it has a gate: at most so
+// many, in the order in which they became known.
+func (s *Store) OwnParams(ctx context.Context, commandN int64, limit int) (list []command.Target, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		list, err = c.ownParams(ctx, commandN, limit)
+		return err
+	})
+	return list, err
+}
+
+func (c *conn) ownParams(ctx context.Context, n int64, limit int) (list []command.Target, err error) {
+	err = c.each(ctx, `SELECT d.name, o.params FROM own_params o JOIN device d ON d.handle = o.device
+		WHERE o.command = +? ORDER BY o.device LIMIT +?`, func(r row) error {
+		t := command.Target{Device: r.text(0)}
+		if b := r.bytes(1); b != nil {
+			t.Params = append([]byte{}, b...)
+		}
+		list = append(list, t)
+		return nil
+	}, n, int64(limit))
+	return list, err
+}
+
 func (t *tx) AddRefused(commandN, device int64, code command.Code) error {
 	_, _, err := t.write(`INSERT INTO refused (command, device, code) VALUES (?, ?, ?)`, commandN, device, string(code))
 	if err != nil {

@@ -363,30 +363,31 @@ func (m *machine) rolledBackBy(c *command.Command) (by command.ID) {
 // agreeSlots compares what a commit sees of the slot that x sets.
 func (m *machine) agreeSlots(x command.Execution) {
 	t := m.r.t
-	var latest, succeeded command.Execution
+	var younger []command.Execution
+	var succeeded command.Execution
 	for _, o := range m.model.xs {
 		if o.Device != x.Device || o.Command.Slot != x.Command.Slot || o.Command.Slot == 0 {
 			continue
 		}
-		if o.N > x.N && !o.State.Unsent() && o.Effect != command.EffectNone {
-			latest = o
+		if o.Effect != command.EffectNone && leftAfter(o, x) {
+			younger = append(younger, o)
 		}
-		if o.N < x.N && o.State == command.Succeeded {
+		if o.State == command.Succeeded && o.Seq < x.Seq && o.Seq > succeeded.Seq {
 			succeeded = o
 		}
 	}
 	m.r.do(func(tx ledger.Tx) error {
-		for _, row := range []struct {
-			want command.Execution
-			ask  func(device, slot, n int64) (command.Execution, error)
-		}{{latest, tx.Latest}, {succeeded, tx.Succeeded}} {
-			got, err := row.ask(x.Device, x.Command.Slot, x.N)
-			if err != nil && command.CodeOf(err) != command.CodeNotFound {
-				return err
-			}
-			diff(t, got.N, row.want.N)
+		list, err := tx.Younger(x, 1000)
+		if err != nil {
+			return err
 		}
-		got, err := tx.ExecutionOf(x.Command.N, x.Device)
+		diff(t, rowsOf(list), rowsOf(youngestFirst(younger)))
+		got, err := tx.Succeeded(x)
+		if err != nil && command.CodeOf(err) != command.CodeNotFound {
+			return err
+		}
+		diff(t, got.N, succeeded.N)
+		got, err = tx.ExecutionOf(x.Command.N, x.Device)
 		diff(t, got.N, x.N)
 		return err
 	})

@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -168,6 +170,11 @@ func testRollbacks(t *testing.T, e Engine) {
 		if err != nil {
 			return err
 		}
+		undone, err := tx.Original(second.N)
+		diff(t, undone, original.N)
+		if err != nil {
+			return err
+		}
 		x, err := tx.ExecutionOf(second.N, xs[1].Device)
 		lean := *second
 		lean.Targets = command.Targets{}
@@ -180,10 +187,84 @@ func testRollbacks(t *testing.T, e Engine) {
 	diff(t, must(r.Command(ctx, second.ID))(t).RolledBackBy, command.ID{})
 	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.ExecutionOf(first.N, xs[1].Device); return err })
 	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.ExecutionOf(99, xs[1].Device); return err })
+	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.Original(original.N); return err })
 }
 
-// testSlots brings commands that set the same to all ends, and asks for the
-// last that may have had an effect and for the last that had.
+// testOwnParams keeps what devices have for themselves, as long as the gate.
+func testOwnParams(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	withDevices(r, "a", "b", "c")
+	original, c := aCommand(1, "a", "b", "c"), asked(2, "a", "b", "c")
+	original.Slot = 5
+	c.RollbackOf, c.Restores = original.ID, true
+	want := []command.Target{{Device: "a", Params: []byte{1}}, {Device: "b"}, {Device: "c", Params: []byte{}}}
+	r.do(func(tx ledger.Tx) error {
+		if _, err := issue(tx, original); err != nil {
+			return err
+		}
+		if _, err := hold(tx, c, time.Time{}); err != nil {
+			return err
+		}
+		for _, own := range want {
+			d, err := tx.DeviceNamed(own.Device)
+			if err != nil {
+				return err
+			}
+			if err := tx.AddOwnParams(c.N, d.Handle, own.Params); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	r.restart()
+	diff(t, must(r.OwnParams(ctx, c.N, 10))(t), want)
+	diff(t, must(r.OwnParams(ctx, c.N, 2))(t), want[:2])
+	diff(t, must(r.OwnParams(ctx, original.N, 10))(t), []command.Target(nil))
+	diff(t, must(r.Command(ctx, c.ID))(t).Own, want)
+	north := func(labels map[string]string) bool { return labels["site"] == "north" }
+	r.do(func(tx ledger.Tx) error {
+		d, err := tx.DeviceNamed("b")
+		if err != nil {
+			return err
+		}
+		d.Labels = map[string]string{"site": "north"}
+		return tx.SaveDevice(&d)
+	})
+	diff(t, must(r.CommandSeen(ctx, c.ID, north))(t).Own, want[1:2])
+	r.do(func(tx ledger.Tx) error {
+		handles, err := tx.TakePending(c.N, 3)
+		if err != nil {
+			return err
+		}
+		for k, h := range handles {
+			got, err := tx.OwnParams(c.N, h)
+			diff(t, got, want[k].Params)
+			if err != nil {
+				return err
+			}
+			if err := tx.AddRefused(c.N, h, command.CodeDeviceFull); err != nil {
+				return err
+			}
+		}
+		got, err := tx.OwnParams(original.N, handles[0])
+		diff(t, got, []byte(nil))
+		return err
+	})
+	diff(t, must(r.OwnParams(ctx, c.N, 10))(t), want)
+	r.do(func(tx ledger.Tx) error {
+		g, err := tx.Gate(c.N)
+		if err != nil {
+			return err
+		}
+		g.State = command.GateDone
+		return tx.SaveGate(&g, time.Time{})
+	})
+	diff(t, must(r.OwnParams(ctx, c.N, 10))(t), []command.Target(nil))
+}
+
+// testSlots brings commands that set the same to all ends, and asks for those
+// that may have had an effect and for the last that had.
 func testSlots(t *testing.T, e Engine) {
 	r := start(t, e)
 	withDevices(r, "a", "b")
@@ -228,32 +309,56 @@ func testSlots(t *testing.T, e Engine) {
 // slot 5, and around the middle.
 func agreeOnSlot(r *rig, xs []command.Execution) {
 	r.t.Helper()
-	held := xs[0].Device
 	for _, i := range []int{0, len(xs) / 2, len(xs) - 1} {
-		latest, succeeded, before := int64(0), int64(0), int64(0)
-		for j, x := range xs {
-			if j > i && (x.State.OnWire() || x.State.Ended() && x.Effect != command.EffectNone) {
-				latest = x.N
+		var younger []command.Execution
+		var last command.Execution
+		for _, x := range xs {
+			if x.Effect != command.EffectNone && leftAfter(x, xs[i]) {
+				younger = append(younger, x)
 			}
-			if x.State == command.Succeeded {
-				if j < i {
-					before = x.N
-				}
-				succeeded = x.N
+			if x.State == command.Succeeded && x.Seq < xs[i].Seq && x.Seq > last.Seq {
+				last = x
 			}
 		}
+		want := rowsOf(youngestFirst(younger))
 		r.do(func(tx ledger.Tx) error {
-			x, err := tx.Latest(held, 5, xs[i].N)
-			wantRow(r.t, "the latest", x, err, latest)
-			x, err = tx.Succeeded(held, 5, xs[i].N)
-			wantRow(r.t, "the last before it that succeeded", x, err, before)
-			x, err = tx.Succeeded(held, 5, xs[len(xs)-1].N+1)
-			wantRow(r.t, "the last that succeeded", x, err, succeeded)
-			x, err = tx.Latest(held, 7, 0)
-			wantRow(r.t, "one of another slot", x, err, 0)
-			return nil
+			for _, limit := range []int{1000, 2} {
+				list, err := tx.Younger(xs[i], limit)
+				diff(r.t, rowsOf(list), want[:min(limit, len(want))])
+				if err != nil {
+					return err
+				}
+			}
+			x, err := tx.Succeeded(xs[i])
+			wantRow(r.t, "the last before it that succeeded", x, err, last.N)
+			other := *xs[i].Command
+			other.Slot = 7
+			elsewhere := xs[i]
+			elsewhere.Command, elsewhere.Seq, elsewhere.N = &other, 0, 0
+			list, err := tx.Younger(elsewhere, 10)
+			diff(r.t, rowsOf(list), []int64{})
+			return err
 		})
 	}
+}
+
+// leftAfter reports whether o left after x, or nobody can say.
+func leftAfter(o, x command.Execution) bool {
+	return o.Seq > x.Seq || o.Seq == 0 && o.N > x.N
+}
+
+func youngestFirst(xs []command.Execution) []command.Execution {
+	slices.SortFunc(xs, func(a, b command.Execution) int { return cmp.Or(cmp.Compare(b.Seq, a.Seq), cmp.Compare(b.N, a.N)) })
+	return xs
+}
+
+// rowsOf are the rows of executions.
+func rowsOf(xs []command.Execution) []int64 {
+	rows := []int64{}
+	for _, x := range xs {
+		rows = append(rows, x.N)
+	}
+	return rows
 }
 
 // wantRow wants the execution in row n, or none.

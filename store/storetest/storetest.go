@@ -24,6 +24,7 @@ type Store interface {
 	Busy(ctx context.Context, after int64, limit int) ([]int64, error)
 	Sessions(ctx context.Context, after int64, limit int) ([]int64, error)
 	Pending(ctx context.Context, limit int) ([]int64, error)
+	OwnParams(ctx context.Context, commandN int64, limit int) ([]command.Target, error)
 	GatesDue(ctx context.Context, now time.Time, limit int) ([]int64, time.Time, error)
 	Gates(ctx context.Context, after int64, limit int) ([]int64, error)
 	GateTally(ctx context.Context, commandN int64) (command.Gate, command.Tally, error)
@@ -79,6 +80,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Gates", testGates},
 		{"Decisions", testDecisions},
 		{"Rollbacks", testRollbacks},
+		{"OwnParams", testOwnParams},
 		{"Slots", testSlots},
 		{"Groups", testGroups},
 		{"People", testPeople},
