@@ -11,7 +11,7 @@ import (
 const gatesSince = 9
 
 // ownSince is the version that began to keep params for devices behind a gate.
-const ownSince = 11
+const ownSince = 12
 
 // checkGates holds gates, decisions, rollbacks and slots against the commands
 // that they belong to.
