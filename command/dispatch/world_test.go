@@ -30,8 +30,6 @@ type world struct {
 	doubt  *doubt
 	still  bool // the loops do not run
 
-	unsound bool // somebody made the database what it must not be
-
 	production bool         // not development mode
 	book       *access.Book // nil: everybody may everything
 	stop       func()
@@ -60,7 +58,7 @@ func inWorld(t *testing.T, f func(w *world)) {
 		f(w)
 		w.stop()
 		report, err := sqlite.Check(context.Background(), filepath.Join(w.dir, "db"))
-		if err != nil || len(report.Faults) > 0 && !w.unsound {
+		if err != nil || len(report.Faults) > 0 {
 			t.Errorf("the database does not hold: %v %+v", err, report)
 		}
 	})
