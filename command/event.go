@@ -49,6 +49,8 @@ const (
 	EventUserRemoved  EventType = "user.removed"
 	EventTokenMade    EventType = "token.created"
 	EventTokenRevoked EventType = "token.revoked"
+	EventCredential   EventType = "credential.created"
+	EventUncredited   EventType = "credential.revoked"
 	EventClockHeld    EventType = "server.clock_held" // nothing leaves and nothing lapses
 	EventClockTrusted EventType = "server.clock_trusted"
 	EventHookDeclared EventType = "webhook.declared" // or changed

@@ -118,6 +118,13 @@ type Proof struct {
 	Certificate string // PEM
 }
 
+// Imported is what became of a proof among many.
+type Imported struct {
+	N       int  // its number; 0: it was refused
+	Already bool // the device had it
+	Err     error
+}
+
 // Pin is what is kept of a certificate.
 type Pin struct {
 	Fingerprint [sha256.Size]byte // of its DER

@@ -119,8 +119,9 @@ func checkEdit(e device.Edit) error {
 	return nil
 }
 
-// RemoveDevice removes a device: what is open on it ends, its registration
-// and observation are gone. Its handle and its history stay.
+// RemoveDevice removes a device: what is open on it ends, its registration and
+// observation are gone, its credentials are revoked and its sessions end. Its
+// handle and its history stay.
 func (d *Dispatcher) RemoveDevice(ctx context.Context, name string, ifVersion int64, by string) error {
 	_, err := d.visit(ctx, ledger.Registrations, present(name), func(v *visit) error {
 		if err := d.mayTo(by, v.dev, admin); err != nil {
@@ -141,7 +142,13 @@ func (d *Dispatcher) RemoveDevice(ctx context.Context, name string, ifVersion in
 		v.dev.Registration, v.dev.Observation, v.dev.Labels = device.Registration{}, device.Observation{}, nil
 		v.dev.Replaced = device.Endpoint{}
 		v.dev.RemovedAt, v.dirty = v.now, true
+		if err := revokeCredentials(v.tx, v.dev, v.now, by); err != nil {
+			return err
+		}
 		return v.logDevice(command.EventRemoved, by, nil)
 	})
+	if err == nil || command.CodeOf(err) == command.CodeOutcomeUnknown {
+		d.door.revoked(name)
+	}
 	return err
 }

@@ -29,6 +29,8 @@ type Options struct {
 	Book *access.Book
 	// Solo lets who asks for a command be among those who approve it.
 	Solo bool
+	// Door is where devices prove who they are; nil: they have no credentials.
+	Door *Door
 	// Schemas are required as soon as a command has params, or a type a schema.
 	Schemas Schemas
 	Logger  *slog.Logger
@@ -48,6 +50,7 @@ type Dispatcher struct {
 	members   func(group string, labels map[string]string) bool
 	solo      bool
 	began     time.Time
+	door      *Door // nil: nobody keeps credentials
 	log       *slog.Logger
 
 	generation atomic.Uint64 // of presentations; drawn inside commits
@@ -93,6 +96,7 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		store: store, presenter: presenter, clock: o.Clock,
 		dev: o.Dev, clocks: o.Clocks, schemas: o.Schemas, log: o.Logger,
 		solo:     o.Solo,
+		door:     o.Door,
 		waits:    newWaits(),
 		types:    newTypes(),
 		windows:  newWindows(),
@@ -132,6 +136,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.presentAnew()
 	d.writeOut()
 	g.Go(func() error { return d.runPeople(ctx) })
+	g.Go(func() error { return d.runDoor(ctx) })
 	g.Go(func() error { return d.runArrivals(ctx) })
 	g.Go(func() error { return d.runPartings(ctx) })
 	g.Go(func() error { return d.runFleets(ctx) })

@@ -61,6 +61,9 @@ type Store interface {
 	// not revoked of their tokens.
 	Users(ctx context.Context, after string, limit int) ([]access.User, bool, error)
 	AllTokens(ctx context.Context) ([]access.TokenRecord, error)
+	// SealedBefore lists credentials that are sealed with another key than that
+	// one, in no order.
+	SealedBefore(ctx context.Context, key, limit int) ([]device.Credential, error)
 	// Groups lists all groups.
 	Groups(ctx context.Context) ([]device.Group, error)
 	// Pick visits the devices that are there, with their names, labels and

@@ -15,6 +15,7 @@ import (
 	"behest/command/dispatch"
 	"behest/command/ledger"
 	"behest/device"
+	"behest/device/vault"
 	"behest/schema"
 	"behest/store/sqlite"
 )
@@ -32,6 +33,9 @@ type world struct {
 
 	production bool         // not development mode
 	book       *access.Book // nil: everybody may everything
+	keys       string       // the key file; empty: one key
+	door       *dispatch.Door
+	rechecked  []string // devices whose sessions were asked after
 	stop       func()
 }
 
@@ -72,7 +76,18 @@ func (w *world) start() {
 	}
 	w.store = store
 	w.doubt = &doubt{Store: store}
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Book: w.book, Schemas: schema.New()})
+	if w.keys == "" {
+		w.keys = vault.Line(1)
+	}
+	keys, err := vault.Parse([]byte(w.keys))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.door, err = dispatch.NewDoor(ctx, store, keys, dispatch.DoorOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.door.Bind(func(name string) { w.rechecked = append(w.rechecked, name) })
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Book: w.book, Door: w.door, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())

@@ -62,6 +62,11 @@ func (t *tx) CredentialWith(digest [32]byte) (device.Credential, error) {
 	return all[0], nil
 }
 
+// forgetCredentials leaves the youngest certificate: that there was one says
+// that no other counts.
+const forgetCredentials = `DELETE FROM credential AS c WHERE c.device = +?1 AND c.n <= ?2 AND c.revoked_at IS NOT NULL
+	AND (c.kind = 1 OR EXISTS (SELECT 1 FROM credential y WHERE y.device = +?1 AND y.n > c.n AND y.kind = 2))`
+
 // AddCredential keeps a credential under the number that it was sealed for, and
 // forgets those of the device that were revoked and are far behind it.
 func (t *tx) AddCredential(c *device.Credential) error {
@@ -80,7 +85,7 @@ func (t *tx) AddCredential(c *device.Credential) error {
 		return command.Errorf(command.CodeConflict, "the credential is there already")
 	}
 	if err == nil {
-		_, _, err = t.write(`DELETE FROM credential WHERE device = +? AND n <= ? AND revoked_at IS NOT NULL`, d.Handle, int64(c.N-device.CredentialsKept))
+		_, _, err = t.write(forgetCredentials, d.Handle, int64(c.N-device.CredentialsKept))
 	}
 	if err != nil {
 		return fmt.Errorf("add credential %d of device %q: %w", c.N, c.Device, err)
@@ -155,8 +160,9 @@ func (s *Store) Credentials(ctx context.Context, name string) (all []device.Cred
 }
 
 // Doorway is what a device may come in with: its credentials that were not
-// revoked, the newest first. It asks the same, whether the device is known or
-// not. removed: an operator has sent it away.
+// revoked, the newest first, and behind them a certificate that was, if there is
+// one. It asks the same, whether the device is known or not. removed: an
+// operator has sent it away.
 func (s *Store) Doorway(ctx context.Context, name string) (all []device.Credential, removed bool, err error) {
 	err = s.snapshot(ctx, func(c *conn) error {
 		r, err := c.one(ctx, `SELECT removed_at FROM device WHERE name = +?`, name)
@@ -164,7 +170,8 @@ func (s *Store) Doorway(ctx context.Context, name string) (all []device.Credenti
 			return err
 		}
 		removed = r != nil && !r.null(0)
-		all, err = c.credentials(ctx, `WHERE d.name = +? AND c.revoked_at IS NULL ORDER BY c.n DESC`, name)
+		all, err = c.credentials(ctx, `WHERE d.name = +? AND (c.revoked_at IS NULL OR c.kind = 2)
+			ORDER BY c.revoked_at IS NOT NULL, c.n DESC LIMIT +?`, name, int64(device.CredentialsPerDevice+1))
 		return err
 	})
 	return all, removed, err

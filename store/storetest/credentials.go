@@ -154,6 +154,14 @@ func credentialDoorway(t *testing.T, e Engine) {
 	look("a", false, three, one)
 	look("b", true, aCredential("b", 1, 4))
 	look("nobody", false)
+	cert, old := aCredential("a", 4, 4), aCredential("a", 5, 5)
+	cert.Kind, old.Kind = device.Certificate, device.Certificate
+	withCredentials(r, cert, old)
+	for _, c := range []*device.Credential{&cert, &old} {
+		c.Seal, c.RevokedAt = device.Seal{}, at(9)
+		r.do(func(tx ledger.Tx) error { return tx.SaveCredential(*c) })
+	}
+	look("a", false, three, one, old, cert) // that there were certificates says that no other counts
 	_, err := r.Credentials(ctx, "b")
 	wantCode(t, err, command.CodeNotFound)
 }
@@ -186,6 +194,25 @@ func credentialForgotten(t *testing.T, e Engine) {
 	}
 	diff(t, left, []int{2, 3, device.CredentialsKept + 1}) // 2 counts, 3 is not far enough behind
 	diff(t, len(must(r.Credentials(ctx, "b"))(t)), 3)
+
+	// Of certificates the youngest stays, however far behind.
+	var certs []device.Credential
+	for n := 4; n <= 5; n++ {
+		c := aCredential("b", n, byte(n)+10)
+		c.Kind = device.Certificate
+		certs = append(certs, c)
+	}
+	withCredentials(r, certs...)
+	for _, c := range certs {
+		c.Seal, c.RevokedAt = device.Seal{}, at(9)
+		r.do(func(tx ledger.Tx) error { return tx.SaveCredential(c) })
+	}
+	withCredentials(r, aCredential("b", 5+device.CredentialsKept, 98))
+	left = nil
+	for _, c := range must(r.Credentials(ctx, "b"))(t) {
+		left = append(left, c.N)
+	}
+	diff(t, left, []int{1, 2, 3, 5, 5 + device.CredentialsKept})
 }
 
 func credentialFoundByKey(t *testing.T, e Engine) {
