@@ -42,6 +42,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func printReport(w io.Writer, r sqlite.Report) error {
 	fmt.Fprintf(w, "schema %d, epoch %d\n", r.Schema, r.Epoch)
 	fmt.Fprintf(w, "%d devices, %d versions of types, %d users with %d tokens, %d commands, %d executions (%d open), %d earlier reports\n", r.Devices, r.Types, r.Users, r.Tokens, r.Commands, r.Executions, r.Open, r.Reports)
+	fmt.Fprintf(w, "%d webhooks with %d deliveries\n", r.Hooks, r.Deliveries)
 	fmt.Fprintf(w, "%d events in %d commits; the last is sealed by %s\n", r.Events, r.Groups, r.Hash)
 	for _, f := range r.Faults {
 		fmt.Fprintln(w, "FAULT", f)

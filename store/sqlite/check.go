@@ -28,6 +28,8 @@ type Report struct {
 	Users       int64
 	Tokens      int64 // also those that do not work any more
 	Credentials int64 // likewise
+	Hooks       int64 // webhooks
+	Deliveries  int64 // to them that failed, or that somebody wished
 	Events      int64
 	Groups      int64    // commits that had events
 	Hash        string   // of the last of them
@@ -74,7 +76,7 @@ func CheckSeals(ctx context.Context, path string, opens func(*device.Credential)
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}
 	for _, look := range []func(context.Context, *conn, *Report) error{
-		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkCredentials(opens), checkGates, checkLog,
+		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkCredentials(opens), checkGates, checkLog, checkHooks,
 	} {
 		if err := look(ctx, c, &report); err != nil {
 			if ctx.Err() != nil {
