@@ -57,7 +57,7 @@ var rooms = map[string]room{
 
 	"httpapi":        {may: []string{"command", "device", "access", "cbor"}},
 	"httpapi/client": {},
-	"webhook":        {may: []string{"command"}, planned: true},
+	"webhook":        {may: []string{"command"}},
 	"console":        {planned: true},
 
 	"store":           {may: []string{"store/sqlite", "store/postgres"}},

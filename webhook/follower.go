@@ -283,6 +283,7 @@ func (f *follower) note(j *job, now time.Time) (failing bool) {
 		d.State = command.DeliveryGivenUp
 		f.r.s.givenUp.Add(1)
 		f.unstored.GivenUp++
+		f.log.Warn("an event was given up", "event", d.Event, "attempts", d.Attempts, "err", j.fault)
 		failing = !j.lost && f.hook.TakenAt.Before(d.FirstAt)
 	}
 	f.unstored.Deliveries = append(f.unstored.Deliveries, d)

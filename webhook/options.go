@@ -15,20 +15,25 @@ const (
 	answerHeadBytesMax = 16 << 10
 	retryAfterMax      = 24 * time.Hour // longer than the longest wait of the schedule is another way to say 410
 	jitterShare        = 5              // a wait is prolonged by up to a fifth, so that what failed together does not come back together
-	attemptsMax        = 100
 )
 
-// schedule is how long is waited after each attempt: the one that Standard
-// Webhooks recommends, ten attempts over 75 hours.
-var schedule = []time.Duration{
-	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
-	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+// AttemptsMax bounds the attempts to deliver one event.
+const AttemptsMax = 100
+
+// Schedule is how long is waited after each attempt unless Options say
+// otherwise: the one that Standard Webhooks recommends, ten attempts over 75
+// hours.
+func Schedule() []time.Duration {
+	return []time.Duration{
+		5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
+		10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+	}
 }
 
 // Options of a Service. The zero value is the default.
 type Options struct {
 	Logger   *slog.Logger
-	Schedule []time.Duration // waits between attempts; nil: the one above. When it is over, an event is given up
+	Schedule []time.Duration // waits between attempts; nil: Schedule(). When it is over, an event is given up
 	Timeout  time.Duration   // of an attempt as a whole; 0: 15 s
 	InFlight int             // attempts to one hook at a time; 0: 8
 	Batch    int             // events that a hook is told before its place moves on; 0: 64
@@ -48,9 +53,9 @@ func (o *Options) fill() {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Schedule == nil {
-		o.Schedule = schedule
+		o.Schedule = Schedule()
 	}
-	o.Schedule = slices.Clone(o.Schedule[:min(len(o.Schedule), attemptsMax)])
+	o.Schedule = slices.Clone(o.Schedule[:min(len(o.Schedule), AttemptsMax-1)])
 	for _, d := range []struct {
 		at    *time.Duration
 		value time.Duration

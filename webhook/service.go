@@ -143,13 +143,14 @@ type Stats struct {
 	Lag       map[string]int64
 }
 
-// Stats answers with the counts as they are.
+// Stats answers with the counts as they are. If the log cannot be asked where
+// it ends, they come with the error, and without the lags.
 func (s *Service) Stats(ctx context.Context) (Stats, error) {
+	out := Stats{Delivered: s.delivered.Load(), Failed: s.failed.Load(), GivenUp: s.givenUp.Load(), Lag: make(map[string]int64)}
 	end, err := s.log.End(ctx)
 	if err != nil {
-		return Stats{}, err
+		return out, err
 	}
-	out := Stats{Delivered: s.delivered.Load(), Failed: s.failed.Load(), GivenUp: s.givenUp.Load(), Lag: make(map[string]int64)}
 	for _, r := range s.all() {
 		out.Lag[r.id] = max(end.N-r.place.Load(), 0)
 	}
