@@ -16,6 +16,8 @@ import (
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"behest/webhook"
 )
 
 // config is what an operator can set. The keys are the flags' names.
@@ -32,6 +34,9 @@ type config struct {
 
 	TrustClock bool `koanf:"trust-clock"`
 	ResetAdmin bool `koanf:"reset-admin"`
+
+	ResetSecretKey  bool            `koanf:"reset-secret-key"`
+	WebhookSchedule []time.Duration `koanf:"webhook-schedule"`
 
 	CoAPInsecureListen bool `koanf:"coap-insecure-listen"`
 	HTTPInsecureListen bool `koanf:"http-insecure-listen"`
@@ -63,6 +68,8 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("coaps-client-ca", "", "PEM file with the authorities of the devices' certificates, whose subject CN is the device's id")
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
+	f.Bool("reset-secret-key", false, "make another DIR/secret-key if it is missing, although webhooks have their secrets from it")
+	f.DurationSlice("webhook-schedule", webhook.Schedule(), "waits between the attempts to tell a webhook of an event; when they are over, it is given up")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")
 	f.String("http-cert", "", "PEM file with the certificate chain for HTTPS; read again when it changes")
@@ -133,6 +140,7 @@ func (c config) check() error {
 		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),
 		c.checkCoAPS(),
 		c.checkHTTP(),
+		checkSchedule(c.WebhookSchedule),
 		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("log-format", c.LogFormat, "auto", "text", "json"))
 	for name, d := range map[string]time.Duration{"ack-timeout": c.AckTimeout, "again-min": c.AgainMin, "again-max": c.AgainMax} {

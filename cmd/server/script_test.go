@@ -27,6 +27,14 @@ func TestMain(m *testing.M) {
 			defer stop()
 			os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 		},
+		"receiver": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			defer stop()
+			if err := receive(ctx, os.Args[1]); err != nil {
+				fmt.Fprintln(os.Stderr, "receiver:", err)
+				os.Exit(1)
+			}
+		},
 	})
 }
 
@@ -65,6 +73,7 @@ func TestScripts(t *testing.T) {
 		"until":   until,
 		"field":   field,
 		"certify": certify,
+		"took":    took,
 	}
 	maps.Copy(commands, storyCommands)
 	testscript.Run(t, testscript.Params{

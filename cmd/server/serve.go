@@ -22,6 +22,7 @@ import (
 	"behest/schema"
 	"behest/store"
 	"behest/store/sqlite"
+	"behest/webhook"
 )
 
 // databaseFile holds everything that must not be lost.
@@ -37,6 +38,9 @@ var (
 	_ httpapi.UseCases   = (*dispatch.Dispatcher)(nil)
 	_ httpapi.Reads      = (*sqlite.Store)(nil)
 	_ httpapi.Log        = (*sqlite.Store)(nil)
+	_ httpapi.Webhooks   = (*webhook.Service)(nil)
+	_ webhook.Store      = (*sqlite.Store)(nil)
+	_ webhook.Log        = (*sqlite.Store)(nil)
 )
 
 // serve opens everything, runs it until ctx ends, and closes it.
@@ -64,6 +68,7 @@ type system struct {
 	token    tokenFile
 	dispatch *dispatch.Dispatcher
 	coap     *coap.Server
+	webhooks *webhook.Service
 	http     *httpapi.Server
 
 	udp     *udp.Conn
@@ -116,8 +121,12 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err != nil {
 		return nil, err
 	}
+	if err := s.openWebhooks(ctx); err != nil {
+		return nil, err
+	}
 	s.http, err = httpapi.New(s.dispatch, s.store, s.book, httpapi.Options{
-		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store, Metrics: s.metricsHandler(),
+		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store,
+		Webhooks: s.webhooks, Metrics: s.metricsHandler(),
 	})
 	return s, err
 }
@@ -174,6 +183,7 @@ func (s *system) services() stack {
 		{name: "http", first: s.announce, run: func(ctx context.Context) error { return s.http.Serve(ctx, s.tcp) }},
 		{name: "coap", run: s.coap.Run},
 		{name: "dispatch", first: s.appoint, run: s.dispatch.Run},
+		{name: "webhooks", run: s.webhooks.Run}, // what the ones above did last is told, if that is soon done
 		{name: "store", run: s.store.Run},
 	}
 }
