@@ -52,8 +52,8 @@
 // from any address. The newest record's address is where answers go, but an
 // address that has not proven that it receives gets at most three bytes for each
 // that came from it. It is sent an empty CoAP confirmable with a random message
-// id, and proves itself by the RST (RFC 7252 4.3): pion 3 has no return
-// routability check (RFC 9853). The endpoint sees neither. A device that never
+// id, and proves itself by the RST (RFC 7252 4.3), or the ACK that some stacks
+// give: pion 3 has no return routability check (RFC 9853). The endpoint sees neither. A device that never
 // answers pings is served within the bound.
 //
 // A device that rebooted on the same address and port handshakes anew beside its

@@ -108,6 +108,7 @@ func TestLibcoapsClientsComeIn(t *testing.T) {
 			{"a body up", "", "you are pump-1, and sent 3000 bytes", []string{"-u", "pump-1", "-k", string(key1), "-m", "post", "-f", body}},
 			{"a body down", "long", strings.Repeat("pump-1 ", 500), []string{"-u", "pump-1", "-k", string(key1)}},
 			{"with a certificate", "", "you are pump-3, and sent 0 bytes", []string{"-c", cert, "-j", key, "-C", ca, "-n"}},
+			{"with an unknown identity", "", "ecrypt error", []string{"-u", "pump-9", "-k", string(key1)}},
 			{"with a wrong key", "", "ecrypt error", []string{"-u", "pump-1", "-k", string(key2)}},
 		} {
 			t.Run(stack+" "+row.name, func(t *testing.T) {
@@ -120,4 +121,38 @@ func TestLibcoapsClientsComeIn(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", conn.Stats())
+}
+
+// TestGnuTLSComesInWithEachSuite: the client offers them all, and the system's
+// policy leaves it one.
+func TestGnuTLSComesInWithEachSuite(t *testing.T) {
+	client, err := exec.LookPath("coap-client-gnutls")
+	if err != nil {
+		t.Skip("not installed (Debian: libcoap3-bin)")
+	}
+	s := inSystem(t, &book{}, dtls.Options{})
+	ciphers := []string{"AES-128-CCM-8", "AES-128-CCM", "AES-128-GCM", "CHACHA20-POLY1305"}
+	others := []string{"AES-256-CCM-8", "AES-256-CCM", "AES-256-GCM", "AES-128-CBC", "AES-256-CBC", "CAMELLIA-128-GCM", "CAMELLIA-256-GCM",
+		"CAMELLIA-128-CBC", "CAMELLIA-256-CBC"}
+	for i, only := range append(ciphers, "none of them") {
+		t.Run(only, func(t *testing.T) {
+			policy := "[overrides]\n"
+			for _, c := range append(ciphers, others...) {
+				if c != only {
+					policy += "tls-disabled-cipher = " + c + "\n"
+				}
+			}
+			path := filepath.Join(t.TempDir(), "policy")
+			if err := os.WriteFile(path, []byte(policy), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), client, "-v", "6", "-B", "5", "-u", "pump-1", "-k", string(key1), "-m", "post",
+				fmt.Sprintf("coaps://%s/rd?lt=60", s.conn.LocalAddr()))
+			cmd.Env = append(os.Environ(), "GNUTLS_SYSTEM_PRIORITY_FILE="+path)
+			out, err := cmd.CombinedOutput() // what it prints decides
+			if in := strings.Contains(string(out), "2.01"); in != (i < len(ciphers)) {
+				t.Errorf("in: %v, %v: %.300s", in, err, out)
+			}
+		})
+	}
 }

@@ -84,7 +84,7 @@ func TestAnAddressChangeLosesNoObservation(t *testing.T) {
 	}
 	defer c.Close()
 	notices := make(chan string, 100)
-	over.Go(func() { device(c, notices) })
+	over.Go(func() { acknowledge(c, notices) })
 	// CON GET /c, token "t", Observe 0
 	request := []byte{0x41, 0x01, 0, 1, 't', 0x60, 0x51, 'c'}
 	c.Write(request)
@@ -111,8 +111,8 @@ func TestAnAddressChangeLosesNoObservation(t *testing.T) {
 	}
 }
 
-// device acknowledges what it is told and resets pings, until its session ends.
-func device(c *pion.Conn, notices chan<- string) {
+// acknowledge answers what the device is told, and resets pings, until its session ends.
+func acknowledge(c *pion.Conn, notices chan<- string) {
 	buf := make([]byte, 2000)
 	for {
 		n, err := c.Read(buf)

@@ -14,8 +14,10 @@ const (
 	// unprovenFactor is how many bytes may go to an address for each that came
 	// from it, until it has proven that it receives [RFC 9175 2.4].
 	unprovenFactor = 3
-	// guessesMax is how many wrong answers to a ping an address may give.
-	guessesMax = 4
+	// guessesMax is how many answers to something else than the ping an address
+	// may give: few for who guesses among 65,536, enough for a device that was
+	// sent notifications meanwhile.
+	guessesMax = 16
 )
 
 // route is an address of a session. Pion holds on to the one that the newest
@@ -40,7 +42,7 @@ func (r *route) String() string  { return r.peer.Remote.String() }
 // Anybody who sees a record can send it on from elsewhere, and be first. So an
 // address that a record came from gets little until it answers: it is sent an
 // empty confirmable with a random message id, and only who receives it, and has
-// the keys, can reset that [RFC 7252 4.3].
+// the keys, can reset that [RFC 7252 4.3], or acknowledge it, as some stacks do.
 type routes struct {
 	mu   sync.Mutex
 	home *route // proven
@@ -101,10 +103,16 @@ func (t *routes) spend(r *route, n int) bool {
 	return true
 }
 
-// ping is an empty confirmable, and reset the answer to it.
-const pingBytes = 4
+// A ping is an empty confirmable. The first bytes of an empty message are its
+// version, type and token length, and then its code [RFC 7252 3].
+const (
+	pingBytes = 4
+	emptyCON  = 0x40
+	emptyACK  = 0x60
+	emptyRST  = 0x70
+)
 
-func pingOf(mid uint16) []byte { return binary.BigEndian.AppendUint16([]byte{0x40, 0x00}, mid) }
+func pingOf(mid uint16) []byte { return binary.BigEndian.AppendUint16([]byte{emptyCON, 0}, mid) }
 
 // arrived looks at a message before the endpoint does. True: it was for us.
 func (s *session) arrived(data []byte) bool {
@@ -121,9 +129,9 @@ func (s *session) arrived(data []byte) bool {
 		r.pinged, r.ping = true, uint16(rand.Uint32())
 		s.c.stats.Moved.Add(1)
 	}
-	reset := len(data) == pingBytes && data[0] == 0x70 && data[1] == 0
-	answer := reset && r.guesses < guessesMax && binary.BigEndian.Uint16(data[2:]) == r.ping
-	if reset && !answer {
+	answers := len(data) == pingBytes && (data[0] == emptyRST || data[0] == emptyACK) && data[1] == 0
+	answer := answers && r.guesses < guessesMax && binary.BigEndian.Uint16(data[2:]) == r.ping
+	if answers && !answer {
 		r.guesses++
 	}
 	if !answer {
