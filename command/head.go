@@ -79,10 +79,7 @@ func Room(open []Execution, c *Command) bool {
 			usual++
 		}
 	}
-	if c.reserved() {
-		return len(open) < OpenMax+OpenUrgentMax
-	}
-	return usual < OpenMax
+	return len(open) < OpenMax+OpenUrgentMax && (usual < OpenMax || c.reserved())
 }
 
 func (c *Command) reserved() bool { return c.Policy.Urgent || c.RollbackOf != (ID{}) }

@@ -27,6 +27,8 @@ func TestAQueueKeepsPlacesForWhatIsUrgent(t *testing.T) {
 		{"full", fill(OpenMax, usual), usual, false},
 		{"full, and urgent", fill(OpenMax, usual), urgent, true},
 		{"urgent ones take no usual place", fill(OpenUrgentMax, urgent), usual, true},
+		{"more urgent ones than they have places", fill(OpenMax+OpenUrgentMax-1, urgent), usual, true},
+		{"full of urgent ones", fill(OpenMax+OpenUrgentMax, urgent), usual, false},
 		{"full of both", append(fill(OpenMax, usual), fill(OpenUrgentMax, urgent)...), urgent, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
