@@ -178,7 +178,11 @@ func (d *Dispatcher) runPresent(ctx context.Context) error {
 			return nil
 		case <-d.again:
 		}
-		if err := d.presentAll(ctx, starting); err != nil && ctx.Err() == nil {
+		err := d.presentAll(ctx, starting)
+		if err == nil && !starting {
+			err = d.lookAnew(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			d.log.Warn("presenting what is open", "err", err)
 			d.presentAnew()
 			sleep(ctx, pause)
@@ -186,6 +190,17 @@ func (d *Dispatcher) runPresent(ctx context.Context) error {
 		}
 		starting = false
 	}
+}
+
+// lookAnew has what is pending written out, and every gate asked: of a commit
+// that is done and was not known to be, nobody told.
+func (d *Dispatcher) lookAnew(ctx context.Context) error {
+	d.writeOut()
+	if err := d.watchAll(ctx); err != nil {
+		return fmt.Errorf("list gates: %w", err)
+	}
+	d.gates.ring(d.now())
+	return nil
 }
 
 // presentAll gives every device that has something open its turn. When the

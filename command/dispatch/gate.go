@@ -191,7 +191,8 @@ func (p *passing) run(before command.Gate, tally command.Tally) error {
 			return err
 		}
 		p.took = len(handles) > 0
-		p.more = p.took && let > len(handles)
+		waits := g.Command.Rollout != nil && g.Command.Rollout.WaveWithin > 0 && g.Through+len(handles) < g.Command.Devices
+		p.more = p.took && (let > len(handles) || waits) // what waits for wave_within is to be told when to look
 		if err := p.begin(g.Command, handles, func(x command.Execution) command.Execution { return p.d.through(g, x, p.now) }); err != nil {
 			return err
 		}
@@ -232,16 +233,23 @@ func saveGate(tx ledger.Tx, before command.Gate, g *command.Gate, by string, now
 		}
 		return tx.Log(command.Event{Type: kind, At: now, Actor: by, CommandN: g.Command.N, Data: raw})
 	}
-	if g.State != before.State && g.Command.Gated() && g.State != command.GateDone {
-		data := map[string]any{"state": g.State.String(), "through": g.Through}
-		if g.State == command.GateClosed {
+	closed, state := g.Ending != 0 && before.Ending == 0, g.State
+	switch { // what is done in the same commit was closed or open before
+	case state == command.GateDone && closed:
+		state = command.GateClosed
+	case state == command.GateDone && before.State == command.GateScheduled:
+		state = command.GateOpen
+	}
+	if g.Command.Gated() && state != before.State && state != command.GateDone {
+		data := map[string]any{"state": state.String(), "through": g.Through}
+		if closed {
 			data["because"] = g.Ending.String()
 		}
 		if err := note(command.EventGate, data); err != nil {
 			return err
 		}
 	}
-	if g.State == command.GateClosed && before.State == command.GateAwaiting && g.Ending == command.ApproveLapse {
+	if closed && g.Ending == command.ApproveLapse {
 		if err := note(command.EventLapsed, nil); err != nil {
 			return err
 		}

@@ -127,3 +127,79 @@ func TestWhatExpiresOutsideItsWindowSaysSo(t *testing.T) {
 		w.check(i.Command.ID, command.Expired, command.OutsideWindow)
 	})
 }
+
+// What goes to a few devices is closed and done in one commit: it is told all
+// the same.
+func TestAGateThatClosesIsTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(command.Type{Name: "pump.start", Approval: &command.ApprovalRule{Approvers: 1}})
+		i := w.issue(fleet(2)...)
+		time.Sleep(command.DefaultClocks.ApproveWithin + time.Second)
+		events, _, err := w.store.Events(w.ctx(), command.Place{}, command.EventFilter{Command: i.Command.ID}, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[command.EventType]int{}
+		for _, e := range events {
+			told[e.Type]++
+		}
+		if told[command.EventGate] != 1 || told[command.EventLapsed] != 1 || told[command.EventOf(command.Expired)] != 2 || told[command.EventEnded] != 1 {
+			t.Errorf("an approval that lapses is told as %v", told)
+		}
+	})
+}
+
+// A gate that waited for its time and lets everybody through at once was open
+// in between.
+func TestAGateThatOpensIsTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		in := intent(fleet(2)...)
+		in.NotBefore = time.Now().Add(time.Minute)
+		in.Rollout = &command.Rollout{Halt: &command.Threshold{Percent: 100, Minimum: 2}}
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.stands(i, "scheduled", 2)
+		time.Sleep(time.Minute)
+		events, _, err := w.store.Events(w.ctx(), command.Place{}, command.EventFilter{Command: i.Command.ID, Types: []command.EventType{command.EventGate}}, 100)
+		if err != nil || len(events) != 1 || string(events[0].Data) != `{"state":"open","through":2}` {
+			t.Errorf("its opening is told as %+v, %v", events, err)
+		}
+	})
+}
+
+// Who does not answer holds up the next wave for wave_within, and no longer.
+func TestAWaveIsFollowedAfterItsTime(t *testing.T) {
+	inWorld(t, func(w *world) {
+		in := intent(fleet(80)...)
+		in.Rollout = &command.Rollout{Waves: []command.Wave{{Count: 1}}, WaveWithin: time.Minute}
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.stands(i, "open", 79)
+		time.Sleep(time.Minute)
+		w.stands(i, "open", 0)
+	})
+}
+
+// A rollout whose commit was done and not known to be goes on all the same.
+func TestARolloutOfUnknownOutcomeGoesOn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, rollout := range []*command.Rollout{nil, {Waves: []command.Wave{{Count: 1}}, WaveWithin: time.Minute}} {
+			in := intent(fleet(80)...)
+			in.Rollout = rollout
+			w.doubt.after.Store(1) // its devices are made known first
+			w.doubt.next.Store(true)
+			if _, err := w.Issue(w.ctx(), in); command.CodeOf(err) != command.CodeOutcomeUnknown {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			views, _, err := w.store.Commands(w.ctx(), command.Filter{Limit: 1})
+			if err != nil || views[0].Tally.Pending != 0 || views[0].Tally.Count[command.Queued] != 80 {
+				t.Errorf("it stands at %+v, %v", views[0].Tally, err)
+			}
+		}
+	})
+}

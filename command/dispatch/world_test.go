@@ -42,12 +42,13 @@ type world struct {
 // doubt is the store, with commits that are stored and not known to be.
 type doubt struct {
 	*sqlite.Store
-	next atomic.Bool // the next one is of that kind
+	next  atomic.Bool  // the next one is of that kind
+	after atomic.Int32 // that many
 }
 
 func (d *doubt) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error {
 	err := d.Store.Update(ctx, lane, f)
-	if err == nil && d.next.Swap(false) {
+	if err == nil && d.next.Load() && d.after.Add(-1) < 0 && d.next.Swap(false) {
 		return command.Errorf(command.CodeOutcomeUnknown, "the disk did not say")
 	}
 	return err
