@@ -112,7 +112,7 @@ type fate int
 
 const (
 	kept       fate = iota
-	refused         // nothing was done, and that is said
+	declined        // nothing was done, and that is said
 	undone          // nothing was done, and nobody can say so
 	untold          // it was done, and nobody can say so
 	diesBefore      // the process dies with it
@@ -161,7 +161,7 @@ func (d *disk) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) e
 			end = d.fate
 		}
 	}
-	if end == refused {
+	if end == declined {
 		d.fate = kept
 		d.faults++
 		return command.Errorf(command.CodeUnavailable, "the disk is full")
