@@ -254,6 +254,35 @@ func (b *Book) Administered() bool {
 	return false
 }
 
+// Able lists the users who are there and could act in a role on a device of a
+// group, whatever its labels are, in order; on any device, if no group is named.
+func (b *Book) Able(role, group string) []string {
+	r, err := ParseRole(role)
+	if err != nil || group == "" {
+		return b.Holders(role)
+	}
+	return b.those(func(e entry) bool { // which holds the lock
+		in := b.groups[group]
+		for i, g := range e.user.Grants {
+			overlaps := func(name string) bool { return b.groups[name].Overlaps(in) }
+			if g.Role.Any(r|Admin) && (g.Everywhere() || e.picks[i].Overlaps(in) || slices.ContainsFunc(g.Groups, overlaps)) {
+				return !e.user.Disabled
+			}
+		}
+		return false
+	})
+}
+
+// Draft is a copy of the book without its tokens, to try changes on.
+func (b *Book) Draft() *Book {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	d := NewBook(b.now)
+	maps.Copy(d.users, b.users)
+	maps.Copy(d.groups, b.groups)
+	return d
+}
+
 // Holders lists the users who are there and hold a role, administrators
 // included, for any device at all, in order.
 func (b *Book) Holders(role string) []string {

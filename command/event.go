@@ -43,6 +43,7 @@ const (
 	EventRemoved      EventType = "device.removed"
 	EventTypeDeclared EventType = "type.declared"
 	EventTypeRetired  EventType = "type.retired"
+	EventTypeUnmet    EventType = "type.approvers_missing" // its approval rule can be met by nobody any more
 	EventGroupPut     EventType = "group.changed"
 	EventGroupRemoved EventType = "group.removed"
 	EventUserPut      EventType = "user.changed"

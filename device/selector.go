@@ -46,6 +46,26 @@ func (s Selector) Matches(labels map[string]string) bool {
 	return len(s) > 0
 }
 
+// Overlaps reports whether there could be a device that both pick.
+func (s Selector) Overlaps(o Selector) bool {
+	both := append(slices.Clone(s), o...)
+	return len(s) > 0 && len(o) > 0 && !slices.ContainsFunc(both, func(r requirement) bool { return !both.allows(r.key) })
+}
+
+// allows reports whether some value of a label, or none, meets every
+// requirement on it. A value that none of them names is as good as any other
+// such, so the named ones are tried, and one that is not.
+func (s Selector) allows(key string) bool {
+	about := slices.DeleteFunc(slices.Clone(s), func(r requirement) bool { return r.key != key })
+	tries := []map[string]string{nil, {key: "\x00"}} // which no selector can say
+	for _, r := range about {
+		for _, value := range r.values {
+			tries = append(tries, map[string]string{key: value})
+		}
+	}
+	return slices.ContainsFunc(tries, about.Matches)
+}
+
 // ParseSelector reads a selector, or says what is wrong with it and where.
 func ParseSelector(text string) (Selector, error) {
 	switch {

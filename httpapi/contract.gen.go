@@ -909,6 +909,9 @@ type Decision struct {
 
 	// At A moment, RFC 3339 in UTC with milliseconds.
 	At Moment `json:"at"`
+
+	// Solo It is of who asked for the command, and counts because the server ran with `--solo`.
+	Solo bool `json:"solo,omitempty"`
 }
 
 // DecisionDecision What.
@@ -1034,7 +1037,7 @@ type Event struct {
 
 	// Type `command.created`, `command.ended`, `command.settled`; `execution.` and the new state; `execution.progress`
 	// and other reports that moved nothing; `device.registered`, `device.unreachable` and other facts about a
-	// device; `type.declared` and `type.retired`; `approval.requested`, `approval.approved`, `approval.denied`,
+	// device; `type.declared`, `type.retired` and `type.approvers_missing`; `approval.requested`, `approval.approved`, `approval.denied`,
 	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
 	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.`,
 	// `token.` and `webhook.` likewise. New types may come: ignore what you do not know.
@@ -1366,6 +1369,9 @@ type Me struct {
 
 	// ExpiresAt When the token stops working by itself. Left out: never.
 	ExpiresAt *Moment `json:"expires_at,omitempty"`
+
+	// Solo The server runs with `--solo`: who asks for a command may be among those who approve it.
+	Solo bool `json:"solo,omitempty"`
 }
 
 // Moment A moment, RFC 3339 in UTC with milliseconds.

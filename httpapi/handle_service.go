@@ -14,7 +14,7 @@ const healthWithin = 5 * time.Second
 
 func (h handlers) GetMe(ctx context.Context, _ GetMeRequestObject) (GetMeResponseObject, error) {
 	who := aboutOf(ctx).who
-	me := GetMe200JSONResponse{User: who.User, Roles: []Role{}, ServerVersion: h.version}
+	me := GetMe200JSONResponse{User: who.User, Roles: []Role{}, ServerVersion: h.version, Solo: h.solo}
 	for _, name := range who.Roles.Names() {
 		me.Roles = append(me.Roles, Role(name))
 	}

@@ -56,6 +56,7 @@ func viewApprovals(v command.View) *Approvals {
 		out.Decisions[i] = Decision{User: one.User, Decision: "deny", Comment: one.Comment, At: Time(one.At)}
 		if one.Approve {
 			out.Decisions[i].Decision = "approve"
+			out.Decisions[i].Solo = one.User == v.Command.RequestedBy
 		}
 	}
 	return out

@@ -31,6 +31,7 @@ const (
 type Options struct {
 	Logger  *slog.Logger // nil: nothing is logged
 	Version string       // of the server, for /v1/me
+	Solo    bool         // who asks may be among those who approve, for /v1/me
 	// PageKey seals page tokens: 16 or 32 secret bytes that outlive a restart
 	// and are shared by the nodes of one service. nil: a random key, and page
 	// tokens end with the process.
@@ -52,6 +53,7 @@ type Server struct {
 	people   People
 	log      *slog.Logger
 	version  string
+	solo     bool
 	now      func() time.Time
 	pages    pager
 	routes   map[string]*route // by pattern
@@ -95,7 +97,7 @@ func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		use: u, reads: r, people: p, log: o.Logger, version: o.Version, now: o.Now,
+		use: u, reads: r, people: p, log: o.Logger, version: o.Version, solo: o.Solo, now: o.Now,
 		events: o.Log, webhooks: o.Webhooks, metrics: o.Metrics,
 		pages: pages, waiting: newPlaces(o.WaitersMax), streams: newPlaces(o.StreamsMax),
 		users: newPace(o.Rate, burstSeconds*o.Rate, o.Now), strangers: newPace(strangerRate, strangerBurst, o.Now),

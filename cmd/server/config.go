@@ -33,6 +33,7 @@ type config struct {
 	CoAPSClientCA string `koanf:"coaps-client-ca"`
 
 	TrustClock bool `koanf:"trust-clock"`
+	Solo       bool `koanf:"solo"`
 	ResetAdmin bool `koanf:"reset-admin"`
 
 	ResetSecretKey  bool            `koanf:"reset-secret-key"`
@@ -67,6 +68,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("coaps-key", "", "PEM file with its private key")
 	f.String("coaps-client-ca", "", "PEM file with the authorities of the devices' certificates, whose subject CN is the device's id")
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
+	f.Bool("solo", false, "let who asks for a command be among those who approve it: for servers that one person runs")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
 	f.Bool("reset-secret-key", false, "make another DIR/secret-key if it is missing, although webhooks have their secrets from it")
 	f.DurationSlice("webhook-schedule", webhook.Schedule(), "waits between the attempts to tell a webhook of an event; when they are over, it is given up")

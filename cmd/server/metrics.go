@@ -32,6 +32,7 @@ func (s *system) metricsHandler() http.Handler {
 
 // help says what each metric counts, and which label it has.
 var help = []struct{ name, text, label string }{
+	{"behest_solo", "1 while who asks for a command may be among those who approve it (--solo).", ""},
 	{"behest_clock_held", "1 while nothing is sent and nothing expires, because the clock is in doubt.", ""},
 	{"behest_clock_step_seconds", "How far the server's time is ahead of the system's clock.", ""},
 	{"behest_coap_datagrams_total", "CoAP messages, plain and over DTLS.", "direction"},
@@ -112,7 +113,11 @@ func (s sender) gauge(name string, v int, label ...string) {
 }
 
 func (m *metrics) collectClock(s sender) {
-	held := 0
+	held, solo := 0, 0
+	if m.system.config.Solo {
+		solo = 1
+	}
+	s.gauge("behest_solo", solo)
 	if m.system.clock.Held() {
 		held = 1
 	}

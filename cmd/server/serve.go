@@ -115,7 +115,9 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 		return nil, err
 	}
 	s.book = access.NewBook(s.clock.Now)
-	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{Clock: s.clock, Dev: c.Dev, Book: s.book, Schemas: schema.New(), Logger: log})
+	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{
+		Clock: s.clock, Dev: c.Dev, Solo: c.Solo, Book: s.book, Schemas: schema.New(), Logger: log,
+	})
 	s.coap.Bind(s.dispatch)
 	proxies, err := c.proxies()
 	if err != nil {
@@ -125,7 +127,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 		return nil, err
 	}
 	s.http, err = httpapi.New(s.dispatch, s.store, s.book, httpapi.Options{
-		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, PageKey: pages, Log: s.store,
+		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, Solo: c.Solo, PageKey: pages, Log: s.store,
 		Webhooks: s.webhooks, Metrics: s.metricsHandler(),
 	})
 	return s, err
@@ -205,6 +207,9 @@ func (s *system) announce(context.Context) error {
 		mode = "development"
 	}
 	s.log.Info("serving", "version", release, "mode", mode, "http", s.scheme()+"://"+http, "coap", "coap://"+coap, "coaps", coaps, "data", s.config.Data)
+	if s.config.Solo {
+		s.log.Warn("--solo: who asks for a command may be among those who approve it, and its events say so")
+	}
 	if !netip.MustParseAddrPort(coap).Addr().IsLoopback() {
 		s.log.Warn("plain CoAP listens beyond loopback: anybody there can read and forge commands", "coap", coap)
 	}

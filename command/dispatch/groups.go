@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/ledger"
 	"behest/device"
@@ -34,14 +35,17 @@ func (d *Dispatcher) PutGroup(ctx context.Context, g device.Group, ifVersion int
 		if err := tx.PutGroup(&out); err != nil {
 			return err
 		}
-		return logPeople(tx, command.EventGroupPut, out.ChangedAt, by, map[string]any{"group": out.Name})
+		if err := logPeople(tx, command.EventGroupPut, out.ChangedAt, by, map[string]any{"group": out.Name}); err != nil {
+			return err
+		}
+		return d.tellGaps(ctx, tx, by, func(b *access.Book) error { return b.PutGroup(out) })
 	}, func() error { return d.book.PutGroup(out) })
 	return out, created, err
 }
 
 // RemoveGroup forgets a group. Commands that were issued to it keep their
-// devices. What a user may is not narrowed by the way: while a grant names the
-// group, it stays.
+// devices. What a user may is not narrowed by the way, nor what needs approval:
+// while a grant or the rule of a type names the group, it stays.
 func (d *Dispatcher) RemoveGroup(ctx context.Context, name string, ifVersion int64, by string) error {
 	return d.amend(ctx, func(tx ledger.Tx) error {
 		if _, err := currentGroup(tx, name, ifVersion); err != nil {
@@ -49,6 +53,11 @@ func (d *Dispatcher) RemoveGroup(ctx context.Context, name string, ifVersion int
 		}
 		if ids := d.book.Granted(name); len(ids) > 0 {
 			return command.Errorf(command.CodeConflict, "%d users are limited to the group, %q first: change what they may, then remove it", len(ids), ids[0])
+		}
+		if t, err := d.asking(ctx, name); err != nil {
+			return err
+		} else if t != "" {
+			return command.Errorf(command.CodeConflict, "the type %q asks for approval of what is done to the group: change its rule, then remove it", t)
 		}
 		if err := tx.RemoveGroup(name); err != nil {
 			return err

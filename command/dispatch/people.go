@@ -45,7 +45,10 @@ func (d *Dispatcher) PutUser(ctx context.Context, u access.User, ifVersion int64
 		}
 		out = u
 		out.Version, out.CreatedAt = before.Version, before.CreatedAt
-		return putUser(tx, &out, d.now(), by)
+		if err := putUser(tx, &out, d.now(), by); err != nil {
+			return err
+		}
+		return d.tellGaps(ctx, tx, by, func(b *access.Book) error { return b.PutUser(out) })
 	}, func() error { return d.book.PutUser(out) })
 	return out, created, err
 }
@@ -80,7 +83,10 @@ func (d *Dispatcher) RemoveUser(ctx context.Context, id string, ifVersion int64,
 		if err := tx.RemoveUser(id); err != nil {
 			return err
 		}
-		return logPeople(tx, command.EventUserRemoved, d.now(), by, map[string]any{"user": id})
+		if err := logPeople(tx, command.EventUserRemoved, d.now(), by, map[string]any{"user": id}); err != nil {
+			return err
+		}
+		return d.tellGaps(ctx, tx, by, func(b *access.Book) error { b.RemoveUser(id); return nil })
 	}, func() error { d.book.RemoveUser(id); return nil })
 }
 

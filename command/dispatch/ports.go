@@ -25,6 +25,8 @@ type Store interface {
 	// Type is the youngest version of a command type, TypeVersion any.
 	Type(ctx context.Context, name string) (command.Type, error)
 	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
+	// Types lists those that are not retired, after a name, in the order of names.
+	Types(ctx context.Context, after string, limit int) ([]command.Type, bool, error)
 	// Quiet lists the devices after that handle whose observation is not
 	// suspended, and that were last seen before a time.
 	Quiet(ctx context.Context, before time.Time, after int64, limit int) ([]int64, error)

@@ -14,7 +14,8 @@ import (
 
 // PutType declares a command type, or changes it: each change is a new
 // version. What would change nothing makes none. A version to hold the type
-// against may be given; 0 is whatever it is.
+// against may be given; 0 is whatever it is. An approval rule must be one that
+// known users could meet.
 func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int, by string) (out command.Type, created bool, err error) {
 	faults := t.Check()
 	if len(faults) == 0 {
@@ -23,7 +24,14 @@ func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int,
 	if len(faults) > 0 {
 		return command.Type{}, false, &command.Error{Code: command.CodeInvalid, Msg: "the type cannot be declared like that", Fields: faults}
 	}
+	if t.Approval != nil { // who is known does not change meanwhile
+		d.amending.Lock()
+		defer d.amending.Unlock()
+	}
 	err = d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
+		if err := d.checkRule(tx, t.Approval); err != nil {
+			return err
+		}
 		before, err := currentType(tx, t.Name, ifVersion)
 		created = err != nil && command.CodeOf(err) == command.CodeNotFound
 		switch {

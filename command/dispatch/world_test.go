@@ -32,6 +32,7 @@ type world struct {
 	still  bool // the loops do not run
 
 	production bool         // not development mode
+	solo       bool         // one person runs it
 	book       *access.Book // nil: everybody may everything
 	keys       string       // the key file; empty: one key
 	door       *dispatch.Door
@@ -88,7 +89,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.door.Bind(func(name string) { w.rechecked = append(w.rechecked, name) })
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Book: w.book, Door: w.door, Schemas: schema.New()})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())
