@@ -13,6 +13,18 @@
 // of each device that has something open the list that it should see, carries
 // that to it, and says what became of the carrying.
 //
+// # Two lines
+//
+// Plain CoAP and CoAP over DTLS have a message layer each, with bounds of its
+// own, and share all else. Who asks over a session is the device that the
+// session has shown to be: the use cases are told, and decide what it may say.
+// A registration need not name it. Over plain CoAP nobody has shown anything.
+//
+// An observation of a session goes with the session, wherever the device moves
+// to, and ends with it: what a session's number was in another life of the
+// server names nobody now. An observer whose session is over is found out
+// before anything is released for it.
+//
 // # Presenting
 //
 // A device's list is state, not a queue: a lost or merged notification costs

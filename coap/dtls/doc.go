@@ -9,7 +9,7 @@
 // is where the handshake came from, and names nothing. Session tells who the
 // device is (Credential.Identity, which is the device's id), where it is now,
 // and whether it is known to receive there. Options.Ended tells when a session
-// is over; a message for one that is over is dropped, and nothing ever leaves
+// is over, before anything that the session in its place says; a message for one that is over is dropped, and nothing ever leaves
 // unprotected. Session numbers do not outlive the process. Nothing of this is
 // pion's, so that a session can later be exported and pion's objects go.
 //
@@ -29,6 +29,12 @@
 // A stranger goes through the same handshake with a key that nobody has, and
 // gets the same alert as a device with a wrong key [RFC 4279 2]. How long
 // Credentials.PSKs takes is for its owner to keep even.
+//
+// A certificate with several CNs names nobody.
+//
+// Whoever keeps credentials calls Recheck after one was revoked: the sessions
+// that were made with it end at once, and so does a handshake that is under way.
+// A sweep finds the same within CheckEvery.
 //
 // # What strangers can cost
 //
