@@ -20,6 +20,7 @@ type Execution struct {
 	Settled  bool // timed_out only: closed as unknown
 	Attempts int  // transmissions that carried it, at least
 
+	Seal   []byte // what the server made of Sealed when it was accepted; nil: nothing
 	Params []byte // instead of the command's: what each device gets back differs; nil: the command's
 
 	ApprovedAt    time.Time

@@ -31,6 +31,8 @@ type Options struct {
 	Solo bool
 	// Door is where devices prove who they are; nil: they have no credentials.
 	Door *Door
+	// Key seals what is accepted; nil: nothing is sealed.
+	Key []byte
 	// Schemas are required as soon as a command has params, or a type a schema.
 	Schemas Schemas
 	Logger  *slog.Logger
@@ -49,6 +51,7 @@ type Dispatcher struct {
 	people    People // the book; nil: nobody keeps one
 	members   func(group string, labels map[string]string) bool
 	solo      bool
+	seals     seals
 	began     time.Time
 	door      *Door // nil: nobody keeps credentials
 	log       *slog.Logger
@@ -97,6 +100,7 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		dev: o.Dev, clocks: o.Clocks, schemas: o.Schemas, log: o.Logger,
 		solo:     o.Solo,
 		door:     o.Door,
+		seals:    newSeals(o.Key),
 		waits:    newWaits(),
 		types:    newTypes(),
 		windows:  newWindows(),

@@ -119,6 +119,7 @@ func (g *group) begin(c *command.Command, handles []int64, start func(command.Ex
 			}
 		}
 		x = start(x)
+		g.d.seals.put(&x)
 		if !v.dev.RemovedAt.IsZero() && !v.dev.RemovedAt.Before(c.CreatedAt) && !x.State.Ended() { // while it waited
 			x, _ = x.Step(command.Trigger{Kind: command.Withdraw, Cause: command.DeviceRemoved}, g.now)
 		}

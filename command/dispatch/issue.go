@@ -306,6 +306,9 @@ func (i *issue) write() error {
 		}
 	}
 	i.build()
+	for k := range i.xs {
+		i.d.seals.put(&i.xs[k])
+	}
 	if err := i.tx.AddCommand(i.command, i.xs); err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ func (v *visit) undoes() error {
 		if err != nil {
 			return err
 		}
+		if cause == command.NoCause && !v.d.seals.genuine(x) {
+			cause = command.IntegrityFailed // a new seal must not make it good
+		}
 		after := x
 		if cause == command.NoCause && x.Command.Restores && x.Params == nil {
 			if x.Command.Approval == nil { // else what is not there was approved so
@@ -45,7 +48,11 @@ func (v *visit) undoes() error {
 		}
 		after.DueAt = v.d.windows.opens(x.Command.Window(), v.now)
 		after, _ = after.Step(command.Trigger{Kind: command.Due}, v.now)
+		v.d.seals.put(&after) // its params may be its own by now
 		if err := v.store(x, &after, ""); err != nil {
+			return err
+		}
+		if err := v.tx.SaveSeal(after); err != nil {
 			return err
 		}
 	}

@@ -109,6 +109,9 @@ func (v *visit) turn() error {
 	if err := v.undoes(); err != nil {
 		return err
 	}
+	if err := v.expel(); err != nil {
+		return err
+	}
 	waiting := false
 	for again := !v.d.clock.Held(); again; { // what is withdrawn makes way for the next
 		var err error
@@ -184,10 +187,13 @@ func (v *visit) eligible() []command.Execution {
 	return slices.DeleteFunc(slices.Clone(v.open), outside)
 }
 
-// unfit says why x must not leave any more: who asked for it may not now, it
-// is not what was approved, or there is nothing for it to undo.
+// unfit says why x must not leave any more: it is not what was accepted or
+// approved, who asked for it may not now, or there is nothing for it to undo.
 func (v *visit) unfit(x command.Execution) (command.Cause, error) {
 	c := x.Command
+	if !v.d.seals.genuine(x) {
+		return command.IntegrityFailed, nil
+	}
 	if !v.d.may(c.RequestedBy, operator, v.dev) {
 		return command.NotEntitled, nil
 	}

@@ -33,6 +33,7 @@ type world struct {
 
 	production bool         // not development mode
 	solo       bool         // one person runs it
+	key        []byte       // of seals; nil: none
 	book       *access.Book // nil: everybody may everything
 	keys       string       // the key file; empty: one key
 	door       *dispatch.Door
@@ -59,7 +60,7 @@ func (d *doubt) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) 
 func inWorld(t *testing.T, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: t.TempDir(), screen: newScreen()}
+		w := &world{t: t, dir: t.TempDir(), screen: newScreen(), key: []byte("a key that no file holds")}
 		w.start()
 		f(w)
 		w.stop()
@@ -89,7 +90,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.door.Bind(func(name string) { w.rechecked = append(w.rechecked, name) })
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Schemas: schema.New()})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())

@@ -138,6 +138,13 @@ type Tx interface {
 	Tally(commandN int64) (command.Tally, error)                   // of one command
 	Save(x *command.Execution) error                               // by N and version; the version grows
 
+	// SealMark is what PutSealMark kept; nil: nothing. Unsent lists executions
+	// after a row that have not left.
+	SealMark() ([]byte, error)
+	PutSealMark(mark []byte) error
+	Unsent(after int64, limit int) ([]command.Execution, error)
+	SaveSeal(x command.Execution) error // by N
+
 	// AddReport keeps a report of execution n that a younger one replaces.
 	AddReport(n int64, r command.PastReport) error
 

@@ -139,7 +139,7 @@ func checkCounts(ctx context.Context, c *conn, report *Report) error {
 // checkExecutions holds every execution against the rules that no column can
 // state.
 func checkExecutions(ctx context.Context, c *conn, report *Report) error {
-	const q = `SELECT x.n, x.version, x.device, d.name, x.seq, x.state, x.effect, x.settled, x.course, x.report, ` +
+	const q = `SELECT x.n, x.version, x.device, d.name, x.seq, x.state, x.effect, x.settled, x.course, x.report, NULL, ` +
 		commandColumns + `, x.deadline, d.last_seq` + executionFrom + `ORDER BY x.n`
 	return c.each(ctx, q, func(r row) error {
 		x, err := readBoth(r)

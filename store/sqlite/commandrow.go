@@ -11,7 +11,7 @@ import (
 // How an execution x is read with the command h that it belongs to, which is
 // the same row when the command is on one device.
 const (
-	executionColumns = `x.n, x.version, x.device, d.name, x.seq, x.state, x.effect, x.settled, x.course, x.report`
+	executionColumns = `x.n, x.version, x.device, d.name, x.seq, x.state, x.effect, x.settled, x.course, x.report, x.seal`
 	commandColumns   = `h.n, h.id, h.created_at, w.name, k.type, k.type_version, k.terms, h.intent, h.extra`
 
 	// A command alone, without its targets and its execution.
@@ -26,7 +26,7 @@ const (
 	LEFT JOIN who w ON w.n = h.who `
 	executionSelect = `SELECT ` + executionColumns + `, ` + commandColumns + executionFrom
 
-	executionWidth = 10 // columns of executionColumns
+	executionWidth = 11 // columns of executionColumns
 )
 
 // readCommand reads commandColumns from column at on. The name is that of the
@@ -66,6 +66,7 @@ func readExecution(r row, c *command.Command) (command.Execution, error) {
 	if err == nil && !r.null(9) {
 		x.Last, err = unpackReport(r.bytes(9))
 	}
+	x.Seal = r.bytes(10)
 	if err != nil {
 		return command.Execution{}, fmt.Errorf("execution %d: %w", x.N, err)
 	}

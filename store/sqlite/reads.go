@@ -125,7 +125,7 @@ func (c *conn) command(ctx context.Context, id command.ID) (found *command.Comma
 }
 
 // viewSelect reads commands, each with its execution if it is on one device.
-const viewSelect = `SELECT h.n, h.version, h.device, d.name, h.seq, h.state, h.effect, h.settled, h.course, h.report, ` + commandColumns + `, a.targets
+const viewSelect = `SELECT h.n, h.version, h.device, d.name, h.seq, h.state, h.effect, h.settled, h.course, h.report, h.seal, ` + commandColumns + `, a.targets
 	FROM command h
 	JOIN kind k ON k.n = h.kind
 	LEFT JOIN device d ON d.handle = h.device

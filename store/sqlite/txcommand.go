@@ -65,23 +65,23 @@ func (t *tx) addAsked(c *command.Command, xs []command.Execution) error {
 
 const (
 	intentColumns = `id, kind, who, created_at, intent, extra`
-	addRow        = `INSERT INTO command (head, device, version, ` + progressColumns + `, ` + intentColumns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	addRow        = `INSERT INTO command (head, device, version, seal, ` + progressColumns + `, ` + intentColumns + `)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 )
 
 var (
 	noIntent    = []driver.Value{nil, nil, nil, nil, nil, nil}
-	noExecution = []driver.Value{nil, nil, nil, int64(0), int64(0), int64(0), nil, nil, nil}
+	noExecution = []driver.Value{nil, nil, nil, nil, int64(0), int64(0), int64(0), nil, nil, nil}
 )
 
 // addRow adds a row with an execution, an intent or both, and gives the
 // execution its number.
 func (t *tx) addRow(x *command.Execution, head driver.Value, intent []driver.Value) (int64, error) {
-	values := append(make([]driver.Value, 0, 16), head)
+	values := append(make([]driver.Value, 0, 17), head)
 	if x == nil {
 		values = append(values, noExecution...)
 	} else {
-		values = append(append(values, x.Device, int64(1)), progressValues(x)...)
+		values = append(append(values, x.Device, int64(1), x.Seal), progressValues(x)...)
 	}
 	_, n, err := t.write(addRow, append(values, intent...)...)
 	if err == nil && x != nil {

@@ -47,7 +47,7 @@ func issue(tx ledger.Tx, c *command.Command) ([]command.Execution, error) {
 		if err != nil {
 			return nil, err
 		}
-		x := command.Execution{Command: c, Device: d.Handle, Name: name, State: command.Scheduled}
+		x := command.Execution{Command: c, Device: d.Handle, Name: name, State: command.Scheduled, Seal: []byte(name + " sealed")}
 		xs[i], _ = x.Step(command.Trigger{Kind: command.Due}, c.CreatedAt)
 	}
 	return xs, tx.AddCommand(c, xs)

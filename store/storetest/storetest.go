@@ -74,6 +74,7 @@ func Exercise(t *testing.T, e Engine) {
 	each(t, e, []testCase{
 		{"Devices", testDevices},
 		{"Commands", testCommands},
+		{"Seals", testSeals},
 		{"Saves", testSaves},
 		{"Types", testTypes},
 		{"Fleets", testFleets},
