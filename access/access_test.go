@@ -115,7 +115,7 @@ func TestRolesMayWhatTheDesignSays(t *testing.T) {
 		"GET /v1/commands/{id}/events":              "viewer,operator,approver,admin",
 		"GET /v1/events":                            "viewer,operator,approver,admin",
 		"GET /docs":                                 "viewer,operator,approver,admin or on loopback",
-		"GET /metrics":                              "viewer,operator,approver,admin or on loopback",
+		"GET /metrics":                              "viewer,operator,approver,admin for all devices or on loopback",
 		"GET /v1/types":                             "viewer,operator,approver,admin",
 		"GET /v1/types/{name}":                      "viewer,operator,approver,admin",
 		"PUT /v1/types/{name}":                      "admin for all devices",

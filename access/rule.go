@@ -51,7 +51,7 @@ var Rules = map[string]Rule{
 	"GET /v1/commands/{id}/events":              {Roles: readers},
 	"GET /v1/events":                            {Roles: readers},
 	"GET /docs":                                 {Roles: readers, Public: OnLoopback},
-	"GET /metrics":                              {Roles: readers, Public: OnLoopback},
+	"GET /metrics":                              {Roles: readers, Everywhere: true, Public: OnLoopback}, // they count what all devices do
 	"GET /v1/devices":                           {Roles: readers},
 	"GET /v1/devices/{device}":                  {Roles: readers},
 	"PUT /v1/devices/{device}":                  {Roles: operators},

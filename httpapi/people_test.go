@@ -18,6 +18,7 @@ import (
 
 	"behest/access"
 	"behest/command/dispatch"
+	"behest/device"
 	"behest/schema"
 	"behest/store/sqlite"
 )
@@ -101,8 +102,43 @@ func TestUsersComeInPages(t *testing.T) {
 	}
 }
 
+// town is the real use cases on the real store with people who are let in by
+// their tokens, behind the real server.
+type town struct {
+	*service
+	d     *dispatch.Dispatcher
+	store *sqlite.Store
+}
+
+// user makes somebody known, with a token under his name.
+func (c *town) user(id string, grants ...access.Grant) {
+	c.t.Helper()
+	if _, _, err := c.d.PutUser(c.t.Context(), access.User{ID: id, Grants: grants}, 0, "admin"); err != nil {
+		c.t.Fatal(err)
+	}
+	_, text, err := c.d.AddToken(c.t.Context(), id, "", time.Time{}, "admin")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.tokens[id] = text
+}
+
+// device makes a device known, with labels.
+func (c *town) device(name string, labels map[string]string) {
+	c.t.Helper()
+	if _, _, err := c.d.PutDevice(c.t.Context(), name, device.Edit{Labels: labels}, "admin"); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// arrive lets a device register and observe.
+func (c *town) arrive(name string) { (&house{c.service, c.d, c.store}).arrive(name) }
+
 // peopled is a server whose people are those of a real store.
-func peopled(t *testing.T) *service {
+func peopled(t *testing.T) *service { t.Helper(); return inTown(t).service }
+
+// inTown makes a town, with its administrator.
+func inTown(t *testing.T) *town {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"), sqlite.Options{})
 	if err != nil {
@@ -127,7 +163,9 @@ func peopled(t *testing.T) *service {
 	if err := d.Appoint(t.Context(), "admin", first, "first"); err != nil {
 		t.Fatal(err)
 	}
-	if s.srv, err = New(d, store, book, Options{Log: store}); err != nil {
+	if s.srv, err = New(d, store, book, Options{
+		Log: store, Webhooks: &hookDesk{}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "behest_up 1") }),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	doc, err := loadContract()
@@ -149,7 +187,7 @@ func peopled(t *testing.T) *service {
 			t.Error(err)
 		}
 	})
-	return s
+	return &town{s, d, store}
 }
 
 // Somebody is made known, comes with a token, may do what he was granted and
@@ -199,4 +237,60 @@ func TestRealPeopleComeAndGo(t *testing.T) {
 	must(ask{name: "gone", as: "admin", method: "DELETE", path: "/v1/users/ann", header: map[string]string{"If-Match": `"1"`}}, 204, "")
 	must(ask{name: "gone again", as: "admin", method: "DELETE", path: "/v1/users/ann"}, 404, "not_found")
 	must(ask{name: "told", as: "admin", path: "/v1/events?type=token.revoked"}, 200, `"data":{"token":1,"user":"ann"}`)
+}
+
+// Approving, denying and canceling at the same moment, over HTTP: one of them
+// wins, and who is answered 200 is the one. (Canceling wins after approving,
+// too: then both do.)
+func TestRealDecisionsHaveOneWinner(t *testing.T) {
+	c := inTown(t)
+	c.user("op", access.Grant{Role: access.Operator})
+	for _, name := range []string{"eve", "joe"} {
+		c.user(name, access.Grant{Role: access.Approver})
+	}
+	if r := c.do(ask{name: "type", as: "admin", method: "PUT", path: "/v1/types/valve.set", body: `{"approval":{"approvers":1}}`}); r.status != 201 {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	wins := make(map[string]int)
+	for n := range 30 {
+		devices := []string{`"a%d"`, `"a%[1]d","b%[1]d"`}[n%2]
+		r := c.do(ask{name: "issue", as: "op", path: "/v1/commands", body: fmt.Sprintf(`{"type":"valve.set","targets":{"devices":[`+devices+`]}}`, n)})
+		var v Command
+		if err := json.Unmarshal([]byte(r.body), &v); err != nil || r.status != 201 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		path := "/v1/commands/" + v.ID
+		asks := []ask{
+			{name: "approve", as: "eve", path: path + "/approve", body: decideOn(v)},
+			{name: "deny", as: "joe", path: path + "/deny", body: decideOn(v)},
+			{name: "cancel", as: "op", path: path + "/cancel", method: "POST"},
+		}
+		said := make([]int, len(asks))
+		var wg sync.WaitGroup
+		begin := make(chan struct{})
+		for i, a := range asks {
+			wg.Go(func() { <-begin; said[i] = c.do(a).status })
+		}
+		close(begin)
+		wg.Wait()
+		approved, denied, canceled := said[0] == 200, said[1] == 200, said[2] == 200
+		for i, status := range said {
+			if status != 200 && status != 409 {
+				t.Errorf("round %d: %s is answered with %d", n, asks[i].name, status)
+			}
+		}
+		if denied && (approved || canceled) || !denied && !approved && !canceled {
+			t.Errorf("round %d: answered with %d", n, said)
+		}
+		var after Command
+		c.until(path, func(v Command) bool { after = v; return v.State != "awaiting_approval" && v.Pending == nil })
+		if got := len(after.Approvals.Decisions); (got == 1) != (approved || denied) {
+			t.Errorf("round %d: answered with %d, and %d decisions are kept", n, said, got)
+		}
+		if (after.Counts["denied"] > 0) != denied || !approved && !denied && after.Counts["canceled"] == 0 {
+			t.Errorf("round %d: answered with %d, and it is %v", n, said, after.Counts)
+		}
+		wins[fmt.Sprint(said)]++
+	}
+	t.Log(wins)
 }

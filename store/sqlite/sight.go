@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -145,21 +146,34 @@ func (s *sight) event(ctx context.Context, c *conn, e *command.Event) (bool, err
 	case e.Device != 0:
 		return s.device(ctx, c, e.Device)
 	case e.CommandN != 0:
+		if e.Type == command.EventGate || e.Type == command.EventWave {
+			e.Data = withoutCount(e.Data)
+		}
 		return s.command(ctx, c, e.CommandN)
 	}
 	kind, _, _ := strings.Cut(string(e.Type), ".")
 	return kind == "type" || kind == "group" || kind == "clock", nil
 }
 
-// trim takes out of a command on many devices what names those that the reader
-// may not see.
+// withoutCount is the data of an event about a gate, less how many devices are
+// through it.
+func withoutCount(data json.RawMessage) json.RawMessage {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil
+	}
+	delete(m, "through")
+	data, _ = json.Marshal(m) // of what was JSON before
+	return data
+}
+
+// trim leaves of a command on many devices what the reader sees of them: it
+// counts those that he sees, as if there were no others. That costs a look at
+// each.
 func (s *sight) trim(ctx context.Context, c *conn, v *command.View) error {
 	if v.Only != nil {
 		return nil
 	}
-	trimmed := *v.Command
-	trimmed.Targets.Devices = nil
-	v.Command = &trimmed
 	var shown []command.Refusal
 	for _, f := range v.Refused {
 		seen, err := s.named(ctx, c, f.Device)
@@ -170,7 +184,6 @@ func (s *sight) trim(ctx context.Context, c *conn, v *command.View) error {
 			shown = append(shown, f)
 		}
 	}
-	v.Refused = shown
 	var own []command.Target
 	for _, t := range v.Own {
 		seen, err := s.named(ctx, c, t.Device)
@@ -182,7 +195,69 @@ func (s *sight) trim(ctx context.Context, c *conn, v *command.View) error {
 		}
 	}
 	v.Own = own
+	tally, err := s.tally(ctx, c, v.Command.N)
+	if err != nil {
+		return err
+	}
+	trimmed := *v.Command
+	trimmed.Devices = tally.Total() + tally.Pending + len(shown)
+	if trimmed.Targets.Devices, err = s.targets(ctx, c, v.Command.Targets.Devices); err != nil {
+		return err
+	}
+	if v.Gate != nil {
+		gate := *v.Gate
+		gate.Command, gate.Through = &trimmed, trimmed.Devices-tally.Pending
+		v.Gate = &gate
+	}
+	v.Command, v.Refused, v.Tally = &trimmed, shown, tally
 	return nil
+}
+
+// targets are those of the devices that were named which the reader sees, as
+// many as any page shows.
+func (s *sight) targets(ctx context.Context, c *conn, names []string) (shown []string, err error) {
+	for _, name := range names {
+		seen, err := s.named(ctx, c, name)
+		if err != nil {
+			return nil, err
+		}
+		if seen {
+			shown = append(shown, name)
+		}
+		if len(shown) == command.PageMax {
+			break
+		}
+	}
+	return shown, nil
+}
+
+// tally counts the devices of the command on many in row n that the reader
+// sees.
+func (s *sight) tally(ctx context.Context, c *conn, n int64) (t command.Tally, err error) {
+	err = c.each(ctx, `SELECT device, state, effect, settled FROM command WHERE head = +?`, func(r row) error {
+		seen, err := s.device(ctx, c, r.int(0))
+		if seen {
+			t.AddN(command.State(r.int(1)), command.Effect(r.int(2)), r.int(3) != 0, 1)
+		}
+		return err
+	}, n)
+	if err != nil {
+		return t, err
+	}
+	err = c.each(ctx, `SELECT handles FROM pending WHERE command = +?`, func(r row) error {
+		handles, err := unpackHandles(r.bytes(0))
+		for _, h := range handles {
+			seen, err := s.device(ctx, c, h)
+			if err != nil {
+				return err
+			}
+			if seen {
+				t.Pending++
+			}
+		}
+		return err
+	}, n)
+	return t, err
 }
 
 // CommandSeen is Command for a reader: what he does not see is not there.
@@ -303,13 +378,15 @@ func (s *sight) add(ctx context.Context, c *conn, f command.Filter, n int64, vie
 		return err
 	}
 	got, err := c.viewsOf(ctx, `WHERE h.n = +?`, n)
-	if err != nil || len(got) == 0 || !matches(got[0], f) {
+	if err != nil || len(got) == 0 {
 		return err
 	}
 	if err := s.trim(ctx, c, &got[0]); err != nil {
 		return err
 	}
-	*views = append(*views, got[0])
+	if matches(got[0], f) {
+		*views = append(*views, got[0])
+	}
 	return nil
 }
 
