@@ -212,5 +212,8 @@ func (b *ballot) count(device int64) error {
 
 // late is the refusal of a decision on what waits for none any more.
 func (b *ballot) late() error {
+	if b.waits {
+		return command.Errorf(command.CodeConflict, "the time in which it could be decided on is over")
+	}
 	return command.Errorf(command.CodeConflict, "the command waits for no decision: it is %s", b.state)
 }

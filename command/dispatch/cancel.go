@@ -32,11 +32,14 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 			break
 		}
 		for _, x := range todo {
-			if err := d.cancelOne(ctx, x, by); err != nil {
+			done, err := d.cancelOne(ctx, x, by)
+			if err != nil {
 				return command.View{}, err
 			}
+			if done {
+				asked++
+			}
 		}
-		asked += len(todo)
 	}
 	if view, err = d.store.Command(ctx, id); err == nil && asked == 0 {
 		return view, command.Errorf(command.CodeConflict, "nothing is left to cancel: the command is %s", view.State())
@@ -156,12 +159,13 @@ func (d *Dispatcher) cancelable(ctx context.Context, c *command.Command, devices
 	return todo, err
 }
 
-func (d *Dispatcher) cancelOne(ctx context.Context, x command.Execution, by string) error {
-	_, err := d.visit(ctx, ledger.Issues, byHandle(x.Device), func(v *visit) error {
-		_, err := v.cancel(x.N, by)
+// cancelOne answers false if something else ended x meanwhile.
+func (d *Dispatcher) cancelOne(ctx context.Context, x command.Execution, by string) (done bool, err error) {
+	_, err = d.visit(ctx, ledger.Issues, byHandle(x.Device), func(v *visit) (err error) {
+		done, err = v.cancel(x.N, by)
 		return err
 	})
-	return err
+	return done, err
 }
 
 // CancelDevice empties a device's queue, and asks back what it has. It

@@ -121,10 +121,13 @@ func (r *rollback) stop(ctx context.Context) (bool, error) {
 		if !x.State.Unsent() {
 			continue
 		}
-		if err := r.d.cancelOne(ctx, x, r.in.By); err != nil {
+		done, err := r.d.cancelOne(ctx, x, r.in.By)
+		if err != nil {
 			return false, err
 		}
-		asked++
+		if done {
+			asked++
+		}
 	}
 	return asked > 0, nil
 }
