@@ -77,6 +77,33 @@ func TestEachSuiteGoesARound(t *testing.T) {
 
 // TestAStrangerLooksLikeAWrongKey: same alert, same bytes on the wire, and no
 // telling by the time.
+// TestALostFinishedIsSentAgain: the device is in, and does not know it yet.
+// Its repeats come to a session, in a datagram that begins in clear. (Pion's
+// client with a connection id repeats the very record, which is a replay: it has
+// to begin again.)
+func TestALostFinishedIsSentAgain(t *testing.T) {
+	s := serve(t, &book{}, dtls.Options{})
+	p := newProxy(t, s.addr())
+	lost := 0
+	p.loses = func(down []byte) bool {
+		const changeCipherSpec = 20
+		if down[0] != changeCipherSpec || lost == 2 {
+			return false
+		}
+		lost++
+		return true
+	}
+	c, err := dial(socket(t, "127.0.0.1:0"), p.front.LocalAddr(), with("pump-1", key1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	round(t, c, "in")
+	if n := s.Stats(); lost != 2 || n.Handshakes != 1 || n.Sessions != 1 {
+		t.Errorf("lost %d, stats %+v", lost, n)
+	}
+}
+
 func TestAStrangerLooksLikeAWrongKey(t *testing.T) {
 	s := serve(t, &book{}, dtls.Options{})
 	cases := []struct {

@@ -9,8 +9,9 @@ import (
 )
 
 // Credentials is what devices prove themselves against. Its methods are called
-// from many goroutines, and answer from memory: a handshake waits for them, and
-// how long they take must not tell a known identity from an unknown one.
+// from many goroutines. A handshake waits for PSKs and Revoked, which may ask a
+// store; how long they take must not tell a known identity from an unknown one.
+// For Roots the reader of the network waits: it answers from memory.
 type Credentials interface {
 	// PSKs returns the keys with which a device may come in now, the newest
 	// first: several while a key is being rotated, none for a stranger.

@@ -18,7 +18,8 @@ type proxy struct {
 	mu     sync.Mutex
 	back   *net.UDPConn
 	client netip.AddrPort
-	hold   bool     // keep what the client sends, and pass nothing on
+	hold   bool // keep what the client sends, and pass nothing on
+	loses  func(down []byte) bool
 	up     [][]byte // what the client sent
 	in     int      // bytes up and down by the present port
 	out    int
@@ -64,7 +65,9 @@ func (p *proxy) rebind(t testing.TB) {
 			if p.back == back {
 				p.out += n
 			}
-			p.front.WriteToUDPAddrPort(b[:n], p.client)
+			if p.loses == nil || !p.loses(b[:n]) {
+				p.front.WriteToUDPAddrPort(b[:n], p.client)
+			}
 			p.mu.Unlock()
 		}
 	}()
