@@ -1,10 +1,13 @@
 // Command run measures the server, and prints a table.
 //
-//	run [-parts message,memory,rounds,latency] [-for 15s] [-devices 100000] [-idle 0] [-tree DIR]
+//	run [-parts message,dtls,memory,rounds,latency] [-for 15s] [-devices 100000] [-idle 0] [-tree DIR]
 //
 //	message   requests/s of a confirmable POST answered 2.04 by coap/endpoint with
 //	          a handler that does nothing, beside an echo of the same datagrams
 //	          by the same batched socket; in turns, each in a process of its own
+//	dtls      PSK handshakes by the server's CPU time and resident bytes per idle
+//	          session, beside pion's own listener; requests/s over DTLS beside
+//	          the same over UDP
 //	memory    resident bytes per device that is registered and observes, by the
 //	          real server with its real store: from a line through five points
 //	          between 0 and -devices, and again after a restart

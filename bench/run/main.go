@@ -51,7 +51,7 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"message", message}, {"memory", memory}, {"rounds", rounds}, {"latency", latency}}
+	return []part{{"message", message}, {"dtls", overDTLS}, {"memory", memory}, {"rounds", rounds}, {"latency", latency}}
 }
 
 func parse(args []string, w io.Writer) (settings, error) {

@@ -30,6 +30,7 @@ func TestEveryPartMeasures(t *testing.T) {
 	_, table, _ := strings.Cut(out.String(), "| --- ")
 	for _, figure := range []string{
 		"fdatasync", "UDP echo", "UDP endpoint", "endpoint beside echo",
+		"PSK handshakes/s", "bytes per idle session", "DTLS endpoint, requests/s",
 		"40 just arrived", "idle for", "after a restart", "full durable rounds/s", "bytes on disk",
 		"issue to datagram", "issue to 2.04", "issue to completed",
 	} {

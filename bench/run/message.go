@@ -16,7 +16,7 @@ import (
 	"behest/coap/udp"
 )
 
-// The two servers of the part message. Each is this program again, told by
+// The two servers of the part message. Like those of the part dtls, each is this program again, told by
 // serveFlag which one to be.
 const (
 	serveFlag = "-serve"
@@ -30,16 +30,27 @@ const messageBatch = 32
 // serve is a server that says on stdout where it listens and ends with its
 // stdin: it does not outlive who started it.
 func serve(ctx context.Context, what string, w io.Writer) error {
-	conn, err := udp.Listen("127.0.0.1:0", udp.Options{})
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the news
 		cancel()
 	}()
+	if what == listener {
+		l, err := newListener()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(w, l.Addr())
+		return serveListener(ctx, l)
+	}
+	conn, err := udp.Listen("127.0.0.1:0", udp.Options{})
+	if err != nil {
+		return err
+	}
 	fmt.Fprintln(w, conn.LocalAddr())
+	if what == sessions {
+		return serveSessions(ctx, conn)
+	}
 	if what == trivial {
 		e, err := endpoint.New(conn, changed{}, endpoint.Options{BatchSize: messageBatch})
 		if err != nil {
