@@ -12,7 +12,7 @@ VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 SOURCES  := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './tools/*' -not -path './data/*') go.mod go.sum
 
 # Packages with goroutines of their own: there the race detector finds something.
-RACY     := ./coap/... ./command/dispatch ./store/... ./httpapi ./cmd/... ./firmware-sim/...
+RACY     := ./coap/... ./command/dispatch ./store/... ./httpapi ./webhook ./cmd/... ./firmware-sim/...
 
 STATICCHECK := go tool -modfile=tools/go.mod staticcheck
 

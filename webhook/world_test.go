@@ -224,11 +224,12 @@ type receiver struct {
 	mu     sync.Mutex
 	answer func(m told, again int) int // status; again: how often the event came before. Below 0: hang up
 	took   map[string]int              // ids to how often it took them
+	seen   map[string]int              // and to how often they came
 	came   []told                      // all that came
 }
 
 func newReceiver(t testing.TB) *receiver {
-	r := &receiver{t: t, took: make(map[string]int)}
+	r := &receiver{t: t, took: make(map[string]int), seen: make(map[string]int)}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
 	return r
@@ -250,12 +251,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.t.Errorf("%s, %q: %v", req.Method, body, err)
 	}
 	r.mu.Lock()
-	again := 0
-	for _, c := range r.came {
-		if c.ID == m.ID {
-			again++
-		}
-	}
+	again := r.seen[m.ID]
+	r.seen[m.ID]++
 	r.came = append(r.came, m)
 	answer := r.answer
 	r.mu.Unlock()
