@@ -279,8 +279,6 @@ func (m *machine) settle() {
 func (m *machine) revive() {
 	m.sum.crashes++
 	dead := m.p
-	m.sum.commits += dead.disk.commits
-	m.sum.faults += dead.disk.faults
 	m.bury(dead)
 	m.boot(dead.disk.left, rapid.Bool().Draw(m.t, "trust"), rapid.IntRange(0, 3).Draw(m.t, "loops") < 3)
 }
@@ -290,6 +288,8 @@ func (m *machine) bury(p *process) {
 	m.model.hear(p.stage.told())
 	p.drop()
 	m.p = nil
+	m.sum.commits += p.disk.commits
+	m.sum.faults += p.disk.faults
 }
 
 // answerOf is what an error says about a request that is one commit.
@@ -320,10 +320,9 @@ func (m *machine) finish() {
 		time.Sleep(min(max(0, next.Sub(m.p.clock.Now())), 6*time.Hour))
 	}
 	m.model.over()
-	m.sum.commits += m.p.disk.commits
-	m.sum.faults += m.p.disk.faults
 	p := m.p
-	left := image(p.disk.dir)
+	p.disk.kill()
+	left := p.disk.left
 	m.bury(p)
 	report, err := sqlite.Check(context.Background(), filepath.Join(left, "db"))
 	if err != nil || len(report.Faults) > 0 {

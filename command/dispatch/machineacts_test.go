@@ -558,10 +558,7 @@ func (m *machine) crash() {
 	}
 	m.sum.restarts++
 	p := m.p
-	p.disk.turn <- struct{}{}
-	p.disk.die()
-	<-p.disk.turn
-	m.sum.commits += p.disk.commits
+	p.disk.kill()
 	m.bury(p)
 	off := rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute, 10 * time.Minute}).Draw(m.t, "off for")
 	time.Sleep(off)

@@ -150,12 +150,11 @@ func (k *model) gated(l *life, begun int) {
 	}
 	k.must(c.Devices == 1 || len(l.let()) == 0 || l.asks() <= len(l.yes), "%s is for many, not approved, and begins", l.label())
 	r, p := c.Rollout, k.m.p
-	switch late := time.Since(l.begun); {
-	case begun > 0 || l.moved || l.gate != "" && l.gate != "open" || p.loops != nil || p.clock.Held() || l.view.Tally.Pending == 0:
-		l.begun = time.Now()
-	case r != nil && r.WaveWithin > 0 && r.RatePerMinute == 0 && l.view.Gate != nil && l.view.Gate.State == command.GateOpen:
-		k.must(late < r.WaveWithin+10*time.Second, "a wave of %s has lasted for %s", l.label(), late)
+	waits := r != nil && r.WaveWithin > 0 && r.RatePerMinute == 0 && l.view.Tally.Pending > 0 && l.view.Gate != nil && l.view.Gate.State == command.GateOpen
+	if !waits || begun > 0 || p.loops != nil || p.clock.Held() || p.clock.Now().Before(l.view.Gate.WaveAt.Add(r.WaveWithin)) {
+		l.late = time.Now()
 	}
+	k.must(time.Since(l.late) < 10*time.Second, "a wave of %s has lasted too long for %s", l.label(), time.Since(l.late))
 	if c.Devices > 1 && r != nil && l.gate != "closed" && r.WaveWithin == 0 && len(l.view.Refused) == 0 {
 		k.waves(l, r)
 	}

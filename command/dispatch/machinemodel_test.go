@@ -56,7 +56,7 @@ type life struct {
 	yes, no   map[string]bool   // that is in the log
 	stopped   bool              // somebody tried to cancel it
 	mustStop  bool              // and was answered that it is done
-	begun     time.Time         // when it last went on, or could not
+	late      time.Time         // since when its wave has lasted too long, or a look before that
 	gate      string            // as the log has it; empty: it says nothing
 	moved     bool              // since the last look
 	parts     []*part
@@ -243,7 +243,7 @@ func (k *model) follow(e command.Event, rows reading) {
 func (k *model) create(e command.Event, rows reading) {
 	v, ok := rows.views[e.Command]
 	k.must(ok, "command %s is in the log and not in the store", e.Command)
-	l := &life{id: e.Command, view: v, at: e.At, begun: time.Now(), said: map[decision]bool{}, yes: map[string]bool{}, no: map[string]bool{}, xs: map[string]*part{}}
+	l := &life{id: e.Command, view: v, at: e.At, late: time.Now(), said: map[decision]bool{}, yes: map[string]bool{}, no: map[string]bool{}, xs: map[string]*part{}}
 	c := v.Command
 	label := c.Labels["try"]
 	if c.RollbackOf != (command.ID{}) {

@@ -194,6 +194,13 @@ func (d *disk) die() {
 	d.dead.Store(true)
 }
 
+// kill has the process die between two commits.
+func (d *disk) kill() {
+	d.turn <- struct{}{}
+	d.die()
+	<-d.turn
+}
+
 func (d *disk) RaiseMark(ctx context.Context, at time.Time) error {
 	d.turn <- struct{}{}
 	defer func() { <-d.turn }()
