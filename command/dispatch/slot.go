@@ -39,6 +39,9 @@ func standsSince(tx ledger.Tx, of, x command.Execution) (bool, error) {
 	}
 	if x.Command.RollbackOf != (command.ID{}) && x.Effect == command.EffectApplied {
 		n, err := tx.Original(x.Command.N)
+		if err != nil && command.CodeOf(err) == command.CodeNotFound {
+			return true, nil // it was too old to be kept; nobody can tell what came back
+		}
 		if err != nil {
 			return false, err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"behest/command"
+	"behest/command/ledger"
 	"behest/device"
 )
 
@@ -205,5 +206,30 @@ func TestRestoreOfNothingKnownIsSaid(t *testing.T) {
 		x := w.set("valve", 1)
 		w.done("valve", x)
 		w.check(w.undo(x).Command.ID, command.Canceled, command.NothingToUndo)
+	})
+}
+
+// What a rollback undid may be gone by the rules of retention. Then nobody can
+// tell what the rollback brought back, so it stands in the way of what is older.
+func TestARollbackOfWhatIsGoneStandsInTheWay(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(settable(command.Restore))
+		w.ready("valve")
+		first := w.set("valve", 1)
+		w.done("valve", first)
+		second := w.set("valve", 2)
+		w.done("valve", second)
+		back := w.undo(second)
+		w.done("valve", w.check(back.Command.ID, command.Sent, command.NoCause))
+		time.Sleep(3 * time.Hour)
+		w.known("later") // the log goes on, and so it can be cut
+		removed, err := w.store.Retain(w.ctx(), ledger.Keeping{Keep: time.Hour, Now: time.Now})
+		if err != nil || removed.Commands != 1 {
+			t.Fatalf("%+v went, %v", removed, err)
+		}
+		if _, err := w.store.Command(w.ctx(), second.Command.ID); command.CodeOf(err) != command.CodeNotFound {
+			t.Errorf("what was undone is there: %v", err)
+		}
+		w.refused("past a rollback", first, command.RollbackIntent{})
 	})
 }

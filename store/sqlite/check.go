@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"behest/command"
@@ -26,15 +27,29 @@ type Report struct {
 	Reports     int64 // that a younger one replaced
 	Types       int64 // versions of command types
 	Users       int64
-	Tokens      int64 // also those that do not work any more
-	Credentials int64 // likewise
-	Hooks       int64 // webhooks
-	Deliveries  int64 // to them that failed, or that somebody wished
-	Events      int64
+	Tokens      int64    // also those that do not work any more
+	Credentials int64    // likewise
+	Hooks       int64    // webhooks
+	Deliveries  int64    // to them that failed, or that somebody wished
+	Events      int64    // ever, those included that are no longer there
+	Cut         int64    // events that are no longer there: the log goes on after a signed checkpoint
+	Going       int64    // commands that are being removed
 	Groups      int64    // commits that had events
 	Hash        string   // of the last of them
 	Faults      []string // nothing: the store is sound
 	Left        int      // faults that are not listed
+}
+
+// retentionSchema is the first version of the tables that knows of removal.
+const retentionSchema = 13
+
+// staying leaves out of a query what is being removed, of which a part may be
+// gone.
+func (r *Report) staying() string {
+	if r.Schema < retentionSchema {
+		return ""
+	}
+	return ` AND ` + staying
 }
 
 func (r *Report) fault(format string, args ...any) {
@@ -46,7 +61,8 @@ func (r *Report) fault(format string, args ...any) {
 }
 
 // Check examines the database at path: its pages, its references, the rules
-// that hold among its rows, and the chain of hashes over its log. It reads
+// that hold among its rows, and the chain of hashes over its log, from the
+// signed checkpoint on if it was cut. It reads
 // one moment of it, changes nothing, and may run beside a server. The error
 // says that it could not look; what it found wrong is in the report.
 func Check(ctx context.Context, path string) (Report, error) {
@@ -76,7 +92,8 @@ func CheckSeals(ctx context.Context, path string, opens func(*device.Credential)
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}
 	for _, look := range []func(context.Context, *conn, *Report) error{
-		checkPages, checkVersion, checkCounts, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkCredentials(opens), checkGates, checkLog, checkHooks,
+		checkPages, checkVersion, checkCounts, checkGoing, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkCredentials(opens), checkGates,
+		checkLog(filepath.Dir(path)), checkHooks,
 	} {
 		if err := look(ctx, c, &report); err != nil {
 			if ctx.Err() != nil {
@@ -182,7 +199,7 @@ func faultsOf(x *command.Execution, r row) (broken []string) {
 
 // checkHeads holds commands on many devices against their executions.
 func checkHeads(ctx context.Context, c *conn, report *Report) error {
-	err := c.each(ctx, commandSelect+`WHERE h.id IS NOT NULL AND h.device IS NULL ORDER BY h.n`, func(r row) error {
+	err := c.each(ctx, commandSelect+`WHERE h.id IS NOT NULL AND h.device IS NULL`+report.staying()+` ORDER BY h.n`, func(r row) error {
 		h, err := readCommand(r, 0, "")
 		if err != nil {
 			report.fault("%v", err)
@@ -238,34 +255,4 @@ func checkReports(ctx context.Context, c *conn, report *Report) error {
 		}
 		return nil
 	})
-}
-
-// checkLog walks the whole chain.
-func checkLog(ctx context.Context, c *conn, report *Report) error {
-	m, err := readMeta(ctx, c)
-	if err != nil {
-		return err
-	}
-	report.Epoch = m.epoch
-	end := chain{hash: m.genesis}
-	var epoch uint32
-	err = c.each(ctx, `SELECT `+logColumns+` FROM log ORDER BY n`, func(r row) error {
-		s := readSealed(r)
-		if s.n != end.n+1 {
-			report.fault("the log goes on with event %d after event %d", s.n, end.n)
-		}
-		if s.at < end.at || s.epoch < epoch || s.epoch > m.epoch {
-			report.fault("the log goes back in time or epoch at event %d", s.n)
-		}
-		if string(s.chained(end.hash)) != string(s.hash) {
-			report.fault("the log does not match its hash at event %d", s.n)
-		}
-		if _, err := unpackEvents(&s); err != nil {
-			report.fault("the log cannot be read at event %d: %v", s.n, err)
-		}
-		epoch, end = s.epoch, chain{n: s.n + s.count - 1, at: s.at, hash: s.hash}
-		return nil
-	})
-	report.Events, report.Hash = end.n, fmt.Sprintf("%x", end.hash)
-	return err
 }

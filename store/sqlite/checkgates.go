@@ -31,20 +31,13 @@ func checkGates(ctx context.Context, c *conn, report *Report) error {
 
 // checkLinks looks at every command that undoes another or can be undone.
 func checkLinks(ctx context.Context, c *conn, report *Report) error {
-	return c.each(ctx, commandSelect+`WHERE h.id IS NOT NULL ORDER BY h.n`, func(r row) error {
+	return c.each(ctx, commandSelect+`WHERE h.id IS NOT NULL`+report.staying()+` ORDER BY h.n`, func(r row) error {
 		h, err := readCommand(r, 0, "")
 		if err != nil {
 			return nil // said elsewhere
 		}
-		if h.RollbackOf != (command.ID{}) {
-			links, err := c.one(ctx, `SELECT count(*) FROM rollback b JOIN command o ON o.n = b.original WHERE b.command = +? AND o.id = +?`,
-				h.N, h.RollbackOf[:])
-			if err != nil {
-				return err
-			}
-			if links.int(0) != 1 {
-				report.fault("command %d undoes %s and is not linked to it", h.N, h.RollbackOf)
-			}
+		if err := checkLink(ctx, c, report, h); err != nil {
+			return err
 		}
 		if h.Slot == 0 {
 			return nil
@@ -61,6 +54,25 @@ func checkLinks(ctx context.Context, c *conn, report *Report) error {
 		}
 		return nil
 	})
+}
+
+// checkLink looks for the link of h, if it undoes another. What it undoes may
+// have been removed before it.
+func checkLink(ctx context.Context, c *conn, report *Report, h *command.Command) error {
+	if h.RollbackOf == (command.ID{}) {
+		return nil
+	}
+	const q = `SELECT (SELECT count(*) FROM rollback b JOIN command o ON o.n = b.original WHERE b.command = +?1 AND o.id = +?2),
+		EXISTS (SELECT 1 FROM command WHERE id = +?2), (SELECT value FROM meta WHERE name = 'removed')`
+	r, err := c.one(ctx, q, h.N, h.RollbackOf[:])
+	if err != nil {
+		return err
+	}
+	gone := r.int(1) == 0 && r.int(2) > 0
+	if r.int(0) != 1 && !gone {
+		report.fault("command %d undoes %s and is not linked to it", h.N, h.RollbackOf)
+	}
+	return nil
 }
 
 func checkEachGate(ctx context.Context, c *conn, report *Report) error {

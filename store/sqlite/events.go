@@ -69,14 +69,18 @@ func (c *conn) end(ctx context.Context) (p command.Place, err error) {
 	return p, err
 }
 
-// has answers nil when p is a place in the log.
+// has answers nil when p is a place in the log. The place where it was cut is
+// one: who read up to there missed nothing.
 func (c *conn) has(ctx context.Context, p command.Place) error {
 	if p.N == 0 {
 		return nil
 	}
 	r, err := c.one(ctx, `SELECT epoch, n + count - 1 FROM log WHERE n <= ? ORDER BY n DESC LIMIT 1`, p.N)
+	if err == nil && r == nil {
+		r, err = c.one(ctx, `SELECT epoch, n FROM checkpoint WHERE n = +?`, p.N)
+	}
 	if err == nil && (r == nil || r.int(0) != int64(p.Epoch) || r.int(1) < p.N) {
-		err = command.Errorf(command.CodeNotFound, "the log has no event %d-%d", p.Epoch, p.N)
+		err = c.noEvent(ctx, p)
 	}
 	return err
 }
@@ -127,9 +131,14 @@ func (l *listing) skip(ctx context.Context, at int64) error {
 		return err
 	}
 	for low, high := l.next.N, end.N; low < high; {
-		r, err := l.c.one(ctx, q, low+(high-low+1)/2)
-		if err != nil || r == nil {
+		middle := low + (high-low+1)/2
+		r, err := l.c.one(ctx, q, middle)
+		if err != nil {
 			return err
+		}
+		if r == nil { // the log was cut after it
+			low = middle
+			continue
 		}
 		if r.int(2) >= at {
 			high = r.int(0) - 1

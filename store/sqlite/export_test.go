@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,3 +82,13 @@ func Seal(t testing.TB, path string, at time.Time, rows int) {
 		t.Fatal(err)
 	}
 }
+
+// RefersToCommand are the columns that removal knows to refer to command.
+var RefersToCommand = func() (names []string) {
+	for _, p := range append(append(slices.Clone(parts), holds...), link) {
+		if p.table != "" {
+			names = append(names, p.table+"."+p.column)
+		}
+	}
+	return names
+}()

@@ -17,6 +17,7 @@ import (
 // groups. many has something pending.
 func askGates(s *sqlite.Store, many *command.Command, x command.Execution) error {
 	ctx := context.Background()
+	many.Restores = true // what devices have for themselves goes with its gate
 	_, _, err := s.GatesDue(ctx, time.Now(), 10)
 	_, err2 := s.Gates(ctx, 0, 10)
 	_, _, err3 := s.GateTally(ctx, many.N)

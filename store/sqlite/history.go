@@ -54,7 +54,7 @@ func newHistory(f command.Filter) history {
 	if before <= 0 {
 		before = 1<<63 - 1
 	}
-	q := history{text: `WHERE h.n < ? AND h.id IS NOT NULL`, args: []driver.Value{before}}
+	q := history{text: `WHERE h.n < ? AND h.id IS NOT NULL AND ` + staying, args: []driver.Value{before}}
 	and := func(condition string, args ...driver.Value) {
 		q.text += ` AND ` + condition
 		q.args = append(q.args, args...)

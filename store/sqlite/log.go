@@ -86,17 +86,21 @@ func readSealed(r row) sealed {
 }
 
 // readChain reads the end of the log, and holds its last row against the hash
-// of the one before.
+// of the one before, which may be gone.
 func readChain(ctx context.Context, c *conn, m meta) (chain, error) {
 	var last []sealed
 	err := c.each(ctx, `SELECT `+logColumns+` FROM log ORDER BY n DESC LIMIT 2`, func(r row) error {
 		last = append(last, readSealed(r))
 		return nil
 	})
-	if err != nil || len(last) == 0 {
-		return chain{hash: m.genesis}, err
+	if err != nil {
+		return chain{}, err
 	}
-	before := m.genesis
+	p, err := c.checkpoint(ctx)
+	if err != nil || len(last) == 0 {
+		return p.start(m.genesis), err
+	}
+	before := p.start(m.genesis).hash
 	if len(last) > 1 {
 		before = last[1].hash
 	}

@@ -85,6 +85,7 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 		}
 	}
 	try(askHooks(s))
+	try(askRetention(s, l))
 }
 
 // askTypes declares two types and reads them in every way.

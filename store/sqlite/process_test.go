@@ -3,11 +3,13 @@ package sqlite_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,9 +27,16 @@ import (
 // it is killed.
 const childDir = "BEHEST_TEST_STORE"
 
+// childRetains has it issue commands, and remove what is over.
+const childRetains = "BEHEST_TEST_STORE_RETAINS"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := child(dir); err != nil {
+		work := child
+		if os.Getenv(childRetains) != "" {
+			work = retainingChild
+		}
+		if err := work(dir); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
@@ -67,6 +76,118 @@ func child(dir string) error {
 	}
 	go func() { failed <- s.Run(context.Background()) }()
 	return <-failed
+}
+
+// retainingChild issues commands that are over at once and commands that stay
+// open, of which it prints the ids, and removes what is over all the while.
+func retainingChild(dir string) error {
+	s, err := sqlite.Open(context.Background(), file(dir), sqlite.Options{Logger: quiet()})
+	if err != nil {
+		return err
+	}
+	l := load{s}
+	fmt.Println("ready")
+	failed := make(chan error)
+	repeat := func(f func(int) error) {
+		for i := 1; ; i++ {
+			if err := f(i); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}
+	go func() { failed <- s.Run(context.Background()) }()
+	go repeat(func(int) error { return errors.Join(l.fleet(3, 80), l.fleet(1, 5), happen(s, 1)) })
+	go repeat(func(int) error {
+		id, err := l.open("device-0")
+		os.Stdout.WriteString("kept " + id.String() + "\n")
+		return err
+	})
+	go repeat(func(int) error {
+		_, err := s.Retain(context.Background(), everything(1))
+		return err
+	})
+	return <-failed
+}
+
+// open issues a command that stays open.
+func (l load) open(name string) (id command.ID, err error) {
+	err = l.s.Update(context.Background(), ledger.Issues, func(tx ledger.Tx) error {
+		d, err := tx.DeviceNamed(name)
+		if err != nil {
+			return err
+		}
+		c := l.command(1, name)
+		id = c.ID
+		return tx.AddCommand(c, []command.Execution{{Device: d.Handle, Name: name, State: command.Queued, QueuedAt: c.CreatedAt}})
+	})
+	return id, err
+}
+
+// TestRemovalGoesOnAfterAKill kills a process that removes, again and again.
+// What it leaves is sound each time, what is open is there, and what was half
+// gone is hidden and goes.
+func TestRemovalGoesOnAfterAKill(t *testing.T) {
+	const kills = 15
+	ctx := context.Background()
+	t.Setenv(childRetains, "1")
+	path := made(t)
+	dir := filepath.Dir(path)
+	s := running(t, path)
+	for i := range 3 {
+		if err := (load{s}).device(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept, halves, cut := make(map[string]bool), int64(0), int64(0)
+	for range kills {
+		cmd, out := startChild(t, dir)
+		if line, err := out.ReadString('\n'); err != nil || line != "ready\n" {
+			t.Fatalf("the child says %q, %v", line, err)
+		}
+		time.AfterFunc(time.Duration(50+rand.IntN(150))*time.Millisecond, func() { cmd.Process.Kill() })
+		for {
+			line, err := out.ReadString('\n')
+			if err != nil {
+				break // an unfinished line was not said
+			}
+			what, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if what != "kept" {
+				t.Fatalf("the child says %q", line)
+			}
+			kept[id] = true
+		}
+		cmd.Wait()
+		sound(t, dir)
+		r, err := sqlite.Check(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		halves, cut = halves+r.Going, r.Cut
+	}
+	s = running(t, path)
+	defer s.Close()
+	retain(t, s, 2)
+	for text := range kept {
+		id, err := command.ParseID(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Command(ctx, id); err != nil {
+			t.Errorf("open and gone: %v", err)
+		}
+	}
+	r, err := sqlite.Check(ctx, path)
+	if err != nil || r.Going != 0 || r.Commands > r.Open+1 {
+		t.Errorf("in the end: %+v, %v", r, err)
+	}
+	t.Logf("%d kills, %d times in the middle of a command; %d events went, %d open commands stayed", kills, halves, cut, len(kept))
+	if halves == 0 || cut == 0 || len(kept) == 0 {
+		t.Error("nothing was shown")
+	}
 }
 
 // startChild runs this program as a child in dir, under a wrapper if given.

@@ -113,16 +113,19 @@ func (s *Store) Health(ctx context.Context) error {
 // command finds a command by its id, and its execution if it is on one
 // device.
 func (c *conn) command(ctx context.Context, id command.ID) (found *command.Command, only *command.Execution, err error) {
-	err = c.each(ctx, viewSelect+`WHERE h.id = +?`, func(r row) error {
+	err = c.each(ctx, viewSelect+`WHERE h.id = +? AND `+staying, func(r row) error {
 		v, err := readView(r)
 		found, only = v.Command, v.Only
 		return err
 	}, id[:])
 	if err == nil && found == nil {
-		err = command.Errorf(command.CodeNotFound, "no command %s", id)
+		err = c.noCommand(ctx, id)
 	}
 	return found, only, err
 }
+
+// staying is the condition that a command is not being removed.
+const staying = `NOT EXISTS (SELECT 1 FROM going WHERE command = h.n)`
 
 // viewSelect reads commands, each with its execution if it is on one device.
 const viewSelect = `SELECT h.n, h.version, h.device, d.name, h.seq, h.state, h.effect, h.settled, h.course, h.report, h.seal, ` + commandColumns + `, a.targets

@@ -12,7 +12,7 @@ func (t *tx) link(c *command.Command) error {
 	if c.RollbackOf == (command.ID{}) {
 		return nil
 	}
-	r, err := t.w.conn.one(context.Background(), `SELECT n FROM command WHERE id = +?`, c.RollbackOf[:])
+	r, err := t.w.conn.one(context.Background(), `SELECT h.n FROM command h WHERE h.id = +? AND `+staying, c.RollbackOf[:])
 	if err != nil {
 		return t.failed(err)
 	}

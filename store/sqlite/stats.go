@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +25,9 @@ type Stats struct {
 	Refused  int64 // units of work that failed by themselves
 	Doubts   int64 // commits whose outcome was unknown
 	Waiting  [ledger.LaneEnd]int
-	InCommit time.Duration // time spent in COMMIT
-	ByTime   []Class       // commits by the time that COMMIT took
+	Removed  ledger.Removed // by retention
+	InCommit time.Duration  // time spent in COMMIT
+	ByTime   []Class        // commits by the time that COMMIT took
 }
 
 // Class counts the commits that took at most Bound, those of the classes
@@ -38,6 +40,16 @@ type Class struct {
 type stats struct {
 	commits, members, events, refused, doubts, inCommit atomic.Int64
 	byTime                                              [len(commitBounds) + 1]atomic.Int64
+
+	mu   sync.Mutex
+	gone ledger.Removed
+}
+
+// removed counts what retention took.
+func (s *stats) removed(r ledger.Removed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone.Add(r)
 }
 
 // committed counts a group that is on disk.
@@ -60,6 +72,9 @@ func (s *Store) Stats() Stats {
 		Refused: s.stats.refused.Load(), Doubts: s.stats.doubts.Load(),
 		Waiting: s.queue.length(), InCommit: time.Duration(s.stats.inCommit.Load()),
 	}
+	s.stats.mu.Lock()
+	out.Removed = s.stats.gone
+	s.stats.mu.Unlock()
 	for i := range s.stats.byTime {
 		var bound time.Duration
 		if i < len(commitBounds) {

@@ -24,6 +24,7 @@ type Options struct {
 	LaneMax   int           // units of work that wait in a lane; 0: 8,192, some seconds of work
 	RideAlong time.Duration // how long a delivery waits for company; 0: 1 s
 	Readers   int           // connections that read; 0: 4
+	NewLogKey bool          // a new key signs where the log was cut: the old one was lost
 }
 
 func (o *Options) fill() {
@@ -52,6 +53,7 @@ type Store struct {
 	opt     Options
 	log     *slog.Logger
 	lock    *os.File
+	key     logKey // signs where the log is cut
 	queue   *queue
 	readers chan *conn // the pool: those that nobody uses
 	changed signal     // the log has grown
@@ -114,6 +116,9 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.w.inspect(); err != nil {
+		return nil, err
+	}
+	if err := s.loadLogKey(); err != nil {
 		return nil, err
 	}
 	return s, syncDir(filepath.Dir(path))

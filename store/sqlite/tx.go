@@ -18,6 +18,8 @@ type tx struct {
 	saved bool   // its savepoint is set, since it wrote something
 	over  bool   // its function has returned
 	fault error  // of the database; the whole transaction fails
+
+	first, last int64 // the rows of the commands that it added; 0: none
 }
 
 var _ ledger.Tx = (*tx)(nil)

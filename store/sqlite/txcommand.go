@@ -32,6 +32,10 @@ func (t *tx) AddCommand(c *command.Command, xs []command.Execution) error {
 		return fmt.Errorf("add command %s: %w", c.ID, err)
 	}
 	c.N = n
+	if t.first == 0 {
+		t.first = n
+	}
+	t.last = n
 	if err := t.addAsked(c, xs); err != nil {
 		return fmt.Errorf("add command %s: %w", c.ID, err)
 	}

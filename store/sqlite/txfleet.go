@@ -260,7 +260,8 @@ func (t *tx) Answer(key [32]byte) (a ledger.Answer, err error) {
 }
 
 func (t *tx) KeepAnswer(key [32]byte, a ledger.Answer) error {
-	_, _, err := t.write(`INSERT INTO answer (key, request, at, body) VALUES (?, ?, ?, ?)`, key[:], a.Request[:], a.At.UnixMilli(), a.Body)
+	_, _, err := t.write(`INSERT INTO answer (key, request, at, body, first, last) VALUES (?, ?, ?, ?, ?, ?)`,
+		key[:], a.Request[:], a.At.UnixMilli(), a.Body, orNull(t.first), orNull(t.last))
 	if isDuplicate(err) {
 		return command.Errorf(command.CodeConflict, "an answer was given under that key")
 	}

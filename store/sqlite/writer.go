@@ -34,11 +34,12 @@ type writer struct {
 	s    *Store
 	conn *conn
 
-	epoch uint32
-	base  uint32
-	log   chain            // the end of the log
-	kinds map[kind]int64   // rows of the table, those that were needed
-	whos  map[string]int64 // likewise
+	epoch   uint32
+	base    uint32
+	genesis []byte
+	log     chain            // the end of the log
+	kinds   map[kind]int64   // rows of the table, those that were needed
+	whos    map[string]int64 // likewise
 
 	events []command.Event // of the group at hand
 	sealed chain           // the end of the log once the group is committed
@@ -72,7 +73,7 @@ func (w *writer) load() error {
 	if err != nil {
 		return err
 	}
-	w.epoch, w.base = m.epoch, m.base
+	w.epoch, w.base, w.genesis = m.epoch, m.base, m.genesis
 	w.log, err = readChain(context.Background(), w.conn, m)
 	return err
 }

@@ -24,6 +24,10 @@ type model struct {
 	said     map[int64][]command.PastReport
 	types    map[string][]command.Type // all versions
 	events   []command.Event
+	cut      int64                   // events before those
+	issued   int                     // commands, those that are gone included
+	gates    map[int64]*command.Gate // by the row of their commands
+	decided  map[int64][]command.Decision
 }
 
 // machine holds an engine against the model.
@@ -33,6 +37,7 @@ type machine struct {
 	model model
 	now   time.Time
 	steps int
+	shape func(*command.Command) // of what is issued; nil: as it is
 }
 
 // historiesMax bounds the histories of a run, of which rapid makes a hundred
@@ -93,7 +98,7 @@ func (m *machine) log(tx ledger.Tx, e command.Event) error {
 	if err := tx.Log(e); err != nil {
 		return err
 	}
-	e.Epoch, e.N = 1, int64(len(m.model.events)+1)
+	e.Epoch, e.N = 1, m.model.cut+int64(len(m.model.events)+1)
 	for _, d := range m.model.devices {
 		if d.Handle == e.Device {
 			e.Name = d.Name
@@ -172,7 +177,8 @@ func (m *machine) issueMany(*rapid.T) {
 }
 
 func (m *machine) add(names []string) {
-	c := aCommand(len(m.model.commands)+1, names...)
+	m.model.issued++
+	c := aCommand(m.model.issued, names...)
 	c.Type = rapid.SampledFrom([]string{"pump.start", "fan.set"}).Draw(m.t, "type")
 	c.Clocks.ReportEvery = time.Duration(rapid.IntRange(0, 2).Draw(m.t, "heartbeat")) * time.Minute
 	c.Clocks.RunFor = time.Hour
@@ -180,6 +186,9 @@ func (m *machine) add(names []string) {
 	c.Slot = rapid.SampledFrom([]int64{0, 5, -5}).Draw(m.t, "slot")
 	if n := len(m.model.commands); n > 0 && rapid.IntRange(0, 3).Draw(m.t, "undoes") == 0 {
 		c.RollbackOf = m.model.commands[rapid.IntRange(0, n-1).Draw(m.t, "what")].ID
+	}
+	if m.shape != nil {
+		m.shape(c)
 	}
 	m.write(func(tx ledger.Tx) error {
 		c.CreatedAt = m.now
@@ -310,7 +319,10 @@ func (m *machine) agree() {
 	t := m.r.t
 	views := make([]command.View, 0, len(m.model.commands))
 	for _, c := range slices.Backward(m.model.commands) {
-		v := command.View{Command: c, RolledBackBy: m.rolledBackBy(c)}
+		v := command.View{Command: c, RolledBackBy: m.rolledBackBy(c), Gate: m.model.gates[c.N], Decisions: m.model.decided[c.N]}
+		if v.Gate != nil {
+			v.Tally.Pending = c.Devices
+		}
 		for i := range m.model.xs {
 			if x := m.model.xs[i]; x.Command.N == c.N {
 				v.Tally.Add(x)
@@ -330,6 +342,9 @@ func (m *machine) agree() {
 	m.agreeTypes(ctx)
 	m.agreeInside(ctx)
 	for _, d := range m.model.devices {
+		if !d.RemovedAt.IsZero() {
+			continue
+		}
 		v, err := m.r.Device(ctx, d.Name)
 		if err != nil {
 			t.Fatal(err)

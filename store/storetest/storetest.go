@@ -60,6 +60,7 @@ type Store interface {
 	Events(ctx context.Context, after command.Place, f command.EventFilter, limit int) ([]command.Event, command.Place, error)
 	End(ctx context.Context) (command.Place, error)
 	Changed() <-chan struct{}
+	Retain(ctx context.Context, k ledger.Keeping) (ledger.Removed, error)
 	Health(ctx context.Context) error
 }
 
@@ -98,6 +99,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Log", testLog},
 		{"Crowd", testCrowd},
 		{"Model", testModel},
+		{"Retention", testRetention},
 	})
 }
 
