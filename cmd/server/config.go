@@ -32,6 +32,9 @@ type config struct {
 	CoAPSKey      string `koanf:"coaps-key"`
 	CoAPSClientCA string `koanf:"coaps-client-ca"`
 
+	Keep      string `koanf:"keep"`
+	NewLogKey bool   `koanf:"new-log-key"`
+
 	TrustClock bool `koanf:"trust-clock"`
 	Solo       bool `koanf:"solo"`
 	ResetAdmin bool `koanf:"reset-admin"`
@@ -67,6 +70,8 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("coaps-cert", "", "PEM file with the certificate chain, on P-256, for devices that come with certificates; read again when it changes")
 	f.String("coaps-key", "", "PEM file with its private key")
 	f.String("coaps-client-ca", "", "PEM file with the authorities of the devices' certificates, whose subject CN is the device's id")
+	f.String("keep", "90d", "how long commands that are over, their reports and the log are kept: days (90d), a duration (720h) or forever")
+	f.Bool("new-log-key", false, "sign where the log was cut with a new DIR/log-key: the old one was lost; for one start")
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
 	f.Bool("solo", false, "let who asks for a command be among those who approve it: for servers that one person runs")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
@@ -136,7 +141,8 @@ func (c config) check() error {
 	if c.Data == "" {
 		errs = append(errs, errors.New("data: name a directory"))
 	}
-	errs = append(errs,
+	_, err := keepFor(c.Keep, c.Dev)
+	errs = append(errs, err,
 		checkPair(c.HTTPCert, c.HTTPKey),
 		checkAddress("http", c.HTTP, c.HTTPInsecureListen || c.HTTPCert != "", c.Dev),
 		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -61,6 +63,8 @@ var help = []struct{ name, text, label string }{
 	{"behest_store_refused_total", "Units of work that failed by themselves.", ""},
 	{"behest_store_doubts_total", "Commits whose outcome was unknown.", ""},
 	{"behest_store_waiting", "Units of work that wait for a commit.", "lane"},
+	{"behest_store_removed_total", "What was over for longer than --keep and is gone.", "what"},
+	{"behest_store_oldest_timestamp_seconds", "When the oldest that is kept was made; absent if there is none.", "what"},
 	{"behest_store_commit_seconds", "Time that COMMIT took.", ""},
 }
 
@@ -187,6 +191,13 @@ func (m *metrics) collectStore(s sender) {
 	for lane, n := range c.Waiting {
 		s.gauge("behest_store_waiting", n, laneNames[lane])
 	}
+	for what, n := range map[string]int64{
+		"command": c.Removed.Commands, "execution": c.Removed.Executions, "report": c.Removed.Reports,
+		"event": c.Removed.Events, "answer": c.Removed.Answers,
+	} {
+		s.counter("behest_store_removed_total", uint64(n), what)
+	}
+	m.collectOldest(s)
 	buckets, count := map[float64]uint64{}, uint64(0)
 	for _, class := range c.ByTime {
 		count += uint64(class.Count)
@@ -195,4 +206,22 @@ func (m *metrics) collectStore(s sender) {
 		}
 	}
 	s.out <- prometheus.MustNewConstHistogram(m.descs["behest_store_commit_seconds"], count, c.InCommit.Seconds(), buckets)
+}
+
+// oldestWait is how long a scrape waits for a connection of the store.
+const oldestWait = time.Second
+
+// collectOldest asks the store; while that recovers, there is nothing to tell.
+func (m *metrics) collectOldest(s sender) {
+	ctx, cancel := context.WithTimeout(context.Background(), oldestWait)
+	defer cancel()
+	event, made, err := m.system.store.Oldest(ctx)
+	if err != nil {
+		return
+	}
+	for what, at := range map[string]time.Time{"event": event, "command": made} {
+		if !at.IsZero() {
+			s.out <- prometheus.MustNewConstMetric(m.descs["behest_store_oldest_timestamp_seconds"], prometheus.GaugeValue, float64(at.UnixMilli())/1000, what)
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"behest/coap/endpoint"
 	"behest/coap/udp"
 	"behest/command/dispatch"
+	"behest/command/ledger"
 	"behest/httpapi"
 	"behest/schema"
 	"behest/store"
@@ -86,7 +87,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 			s.close()
 		}
 	}()
-	if s.store, err = store.Open(ctx, c.path(databaseFile), sqlite.Options{Logger: log}); err != nil {
+	if s.store, err = store.Open(ctx, c.path(databaseFile), sqlite.Options{Logger: log, NewLogKey: c.NewLogKey}); err != nil {
 		return nil, err
 	}
 	if s.clock, err = s.setClock(ctx); err != nil {
@@ -186,8 +187,18 @@ func (s *system) services() stack {
 		{name: "coap", run: s.coap.Run},
 		{name: "dispatch", first: s.appoint, run: s.dispatch.Run},
 		{name: "webhooks", run: s.webhooks.Run}, // what the ones above did last is told, if that is soon done
+		{name: "retention", run: s.retain},
 		{name: "store", run: s.store.Run},
 	}
+}
+
+// retain removes what has been over for too long.
+func (s *system) retain(ctx context.Context) error {
+	keep, err := keepFor(s.config.Keep, s.config.Dev)
+	if err != nil {
+		return err
+	}
+	return s.store.RunRetention(ctx, ledger.Keeping{Keep: keep, Now: s.clock.Now, Held: s.clock.Held})
 }
 
 // announce says where the server listens.
