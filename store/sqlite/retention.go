@@ -15,11 +15,11 @@ import (
 // last into a group, ends in time, and leaves the writer alone for several
 // times as long as it took, waiting included.
 const (
-	stepRows     = 64                   // rows that a step removes
-	stepLogBytes = 256 << 10            // bytes of the log that a step hashes and removes
-	stepTime     = time.Millisecond     // after which a step begins no further row
-	stepPause    = 5 * time.Millisecond // after a step, at least
-	stepShare    = 3                    // and this many times what the step took
+	stepRows     = 64                     // rows that a step removes
+	stepLogBytes = 256 << 10              // bytes of the log that a step hashes and removes
+	stepTime     = 500 * time.Microsecond // after which a step begins no further row
+	stepPause    = 5 * time.Millisecond   // after a step, at least
+	stepShare    = 3                      // and this many times what the step took
 
 	lookRows  = 512 // rows that are looked at in one read
 	passShare = 20  // a pass is followed by this many times its length,
