@@ -43,7 +43,8 @@
 //	HookFailuresMax rows wait      the cursor stays until one of them is over
 //	the store cannot write         what was delivered since is delivered again
 //	the cursor was cut from the
-//	log by retention               it goes on with the first event that is there (webhook.reset)
+//	log by retention, which waits
+//	a week for it                  it goes on with the first event that is there (webhook.reset)
 //	a row's event was cut          given up
 //
 // A hook's trouble is its own: each has its own loop, connections and bounds.

@@ -67,6 +67,18 @@
 // before it and everything in the row, so that a change anywhere shows in
 // every row after it. Events are numbered without a gap.
 //
+// # What goes
+//
+// Retain removes what ledger.Keeping says (lapse.go has the rules), in steps
+// that are units of work like any other: see the constants in retention.go. A
+// command that takes more than one step is hidden from the first one on, in
+// the table going. Pages that are freed are used again.
+//
+// The log is cut at whole rows, and never all of it. The table checkpoint says
+// where, signed with the key in the file log-key beside the database; its public
+// half is in log-key.pub, for Check. Without the key that signed, or with
+// another, nothing opens.
+//
 // A lock on a file beside the database keeps a second server out. Check
 // reads with the lock held by somebody else.
 package sqlite

@@ -27,7 +27,6 @@ type lapse struct {
 
 // lapseSelect reads one. What is pending or behind a gate is not over.
 var lapseSelect = `SELECT c.n, c.head, c.device, c.state, c.effect, c.settled, c.course, h.created_at,
-	(SELECT at FROM report WHERE execution = c.n ORDER BY k DESC LIMIT 1),
 	(SELECT slot FROM slot WHERE execution = c.n),
 	c.seq, CASE WHEN c.state = 14 THEN (SELECT terms FROM kind WHERE n = h.kind) END,
 	` + anyOf(holds) + `, ` + anyOf(parts) + `
@@ -36,9 +35,9 @@ var lapseSelect = `SELECT c.n, c.head, c.device, c.state, c.effect, c.settled, c
 func readLapse(r row) (lapse, error) {
 	l := lapse{
 		n: r.int(0), of: r.int(1), device: r.int(2), state: command.State(r.int(3)), effect: command.Effect(r.int(4)),
-		created: r.int(7), touched: max(r.int(7), r.int(8)), slot: r.int(9), seq: r.int(10), parts: r.int(13) != 0,
+		created: r.int(7), touched: r.int(7), slot: r.int(8), seq: r.int(9), parts: r.int(12) != 0,
 	}
-	held := r.int(12) != 0
+	held := r.int(11) != 0
 	if l.many() {
 		l.over = !held
 		return l, nil
@@ -49,7 +48,7 @@ func readLapse(r row) (lapse, error) {
 	x := command.Execution{Command: c}
 	err := unpackCourse(r.bytes(6), &x)
 	if err == nil && timedOut {
-		err = unpackTerms(r.bytes(11), c)
+		err = unpackTerms(r.bytes(10), c)
 	}
 	if err != nil {
 		return l, fmt.Errorf("execution %d: %w", l.n, err)

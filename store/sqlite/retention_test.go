@@ -313,6 +313,14 @@ func TestRemovalFailsAtAnyStep(t *testing.T) {
 				if err := errors.Join(l.fleet(1, 2), l.fleet(1, 70), l.fleet(3, 70), l.fleet(1, 0), happen(f.s, 1)); err != nil {
 					t.Fatal(err)
 				}
+				all, _, other := f.s.Commands(ctx, command.Filter{})
+				if other != nil {
+					t.Fatal(other)
+				}
+				var ids []command.ID
+				for _, v := range all {
+					ids = append(ids, v.Command.ID)
+				}
 				for range nth {
 					f.plan <- plan{step, true, nil} // passes
 				}
@@ -322,11 +330,12 @@ func TestRemovalFailsAtAnyStep(t *testing.T) {
 				if other != nil {
 					t.Fatal(other)
 				}
-				for _, v := range views {
+				for _, v := range views { // as a list has them
 					if got := v.Tally.Total(); got != v.Command.Devices {
 						t.Errorf("%s, the %d. time: a command on %d devices is shown with %d", step, nth, v.Command.Devices, got)
 					}
 				}
+				f.whole(ids)
 				for i := 0; err == nil && i <= nth; i++ { // it had fewer steps
 					_ = f.add(fmt.Sprint("later-", i))
 				}
@@ -347,6 +356,35 @@ func TestRemovalFailsAtAnyStep(t *testing.T) {
 	t.Logf("%d cases", cases)
 	if cases < 20 {
 		t.Errorf("a removal has %d steps at most", cases/6)
+	}
+}
+
+// whole looks at commands of which some may be gone: each is there with all its
+// executions, or it is not there and cannot be undone.
+func (f *failing) whole(ids []command.ID) {
+	f.t.Helper()
+	taken := errors.New("only to look")
+	for _, id := range ids {
+		v, err := f.s.Command(context.Background(), id)
+		switch {
+		case err == nil && v.Tally.Total() != v.Command.Devices:
+			f.t.Errorf("command %s on %d devices is shown with %d", id, v.Command.Devices, v.Tally.Total())
+		case err == nil:
+			continue
+		case command.CodeOf(err) != command.CodeNotFound:
+			f.t.Fatal(err)
+		}
+		err = f.s.Update(context.Background(), ledger.Issues, func(tx ledger.Tx) error {
+			c := load{}.command(1, "device-0")
+			c.RollbackOf = id
+			if err := tx.AddCommand(c, []command.Execution{{Device: 1, Name: "device-0", State: command.Queued, QueuedAt: c.CreatedAt}}); err != nil {
+				return err
+			}
+			return taken
+		})
+		if errors.Is(err, taken) {
+			f.t.Errorf("command %s is not there and was undone", id)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ func testRetention(t *testing.T, e Engine) {
 	each(t, e, []testCase{
 		{"ForEver", retainForEver},
 		{"WhatIsOpenStays", retainOpen},
+		{"WhatIsUnknownForGoodStays", retainSettled},
 		{"TheWayBackStays", retainRollbacks},
 		{"TheLastOfASlotStays", retainSlots},
 		{"TheLogIsCutAsAPrefix", retainLog},
@@ -117,22 +119,59 @@ func retainOpen(t *testing.T, e Engine) {
 		return err
 	})
 	r.do(func(tx ledger.Tx) error { _, err := hold(tx, staged(4, "a", "b"), time.Time{}); return err })
-	r.young(5, later())
+	watched := staged(5, "a", "b")
+	r.do(func(tx ledger.Tx) error { // nothing is pending any more, and its gate looks on
+		_, err := hold(tx, watched, time.Time{})
+		if err != nil {
+			return err
+		}
+		handles, err := tx.TakePending(watched.N, 2)
+		for _, h := range handles {
+			err = errors.Join(err, tx.AddRefused(watched.N, h, command.CodeDeviceFull))
+		}
+		return err
+	})
+	r.young(6, later())
 	diff(t, r.retain(later()), ledger.Removed{Commands: 1, Executions: 1})
-	diff(t, r.left(), []int{2, 3, 4, 5})
+	diff(t, r.left(), []int{2, 3, 4, 5, 6})
 	_, err := r.Command(ctx, gone.ID)
 	wantCode(t, err, command.CodeNotFound)
 	_, _, err = r.Execution(ctx, gone.ID, "a")
 	wantCode(t, err, command.CodeNotFound)
 	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { // nor can it be undone any more
-		c := aCommand(6, "a")
+		c := aCommand(7, "a")
 		c.RollbackOf = gone.ID
 		_, err := issue(tx, c)
 		return err
 	})
 	diff(t, r.retain(later()), ledger.Removed{})
 	r.restart()
-	diff(t, r.left(), []int{2, 3, 4, 5})
+	diff(t, r.left(), []int{2, 3, 4, 5, 6})
+}
+
+// retainSettled: that nobody will ever know is news, too, and is kept as long.
+func retainSettled(t *testing.T, e Engine) {
+	r := start(t, e)
+	withDevices(r, "a")
+	c := aCommand(1, "a")
+	c.Clocks.SettleFor = 24 * time.Hour
+	settled := at(2).Add(c.Clocks.SettleFor)
+	r.do(func(tx ledger.Tx) error {
+		xs, err := issue(tx, c)
+		if err == nil {
+			err = release(tx, &xs[0], at(1))
+		}
+		if err == nil {
+			err = step(tx, &xs[0], command.Trigger{Kind: command.Withdraw, Cause: command.NotEntitled}, at(2))
+		}
+		if err == nil {
+			err = step(tx, &xs[0], command.Trigger{Kind: command.SettleLapse}, settled)
+		}
+		return err
+	})
+	r.young(2, settled)
+	diff(t, r.retain(settled.Add(30*time.Minute)), ledger.Removed{})
+	diff(t, r.retain(settled.Add(2*time.Hour)), ledger.Removed{Commands: 1, Executions: 1})
 }
 
 // retainRollbacks: what is undone stays until what undoes it may go, and both go
