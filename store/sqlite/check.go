@@ -41,7 +41,7 @@ type Report struct {
 }
 
 // retentionSchema is the first version of the tables that knows of removal.
-const retentionSchema = 13
+const retentionSchema = 14
 
 // staying leaves out of a query what is being removed, of which a part may be
 // gone.
