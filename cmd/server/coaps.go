@@ -41,21 +41,19 @@ func (c config) coaps() (addr string, wished bool) {
 }
 
 func (c config) checkCoAPS() error {
-	if c.CoAPSCert == "" && c.CoAPSKey == "" && c.CoAPSClientCA == "" {
-		return c.checkCoAPSAddress()
+	given := 0
+	for _, file := range []string{c.CoAPSCert, c.CoAPSKey, c.CoAPSClientCA} {
+		if file != "" {
+			given++
+		}
 	}
-	if c.CoAPSCert == "" || c.CoAPSKey == "" || c.CoAPSClientCA == "" {
+	if given != 0 && given != 3 {
 		return errors.New("coaps-cert, coaps-key, coaps-client-ca: each goes with the others")
 	}
-	return c.checkCoAPSAddress()
-}
-
-func (c config) checkCoAPSAddress() error {
-	addr, wished := c.coaps()
-	if !wished {
-		return nil
+	if addr, wished := c.coaps(); wished {
+		return checkAddress("coaps", addr, true, c.Dev)
 	}
-	return checkAddress("coaps", addr, true, c.Dev)
+	return nil
 }
 
 // listenCoAPS opens CoAP over DTLS, unless it is not wished for.

@@ -84,7 +84,8 @@ func TestEachSuiteGoesARound(t *testing.T) {
 func TestALostFinishedIsSentAgain(t *testing.T) {
 	s := serve(t, &book{}, dtls.Options{})
 	p := newProxy(t, s.addr())
-	lost := 0
+	lost := 0 // guarded by p.mu
+	p.mu.Lock()
 	p.loses = func(down []byte) bool {
 		const changeCipherSpec = 20
 		if down[0] != changeCipherSpec || lost == 2 {
@@ -93,12 +94,15 @@ func TestALostFinishedIsSentAgain(t *testing.T) {
 		lost++
 		return true
 	}
+	p.mu.Unlock()
 	c, err := dial(socket(t, "127.0.0.1:0"), p.front.LocalAddr(), with("pump-1", key1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	round(t, c, "in")
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if n := s.Stats(); lost != 2 || n.Handshakes != 1 || n.Sessions != 1 {
 		t.Errorf("lost %d, stats %+v", lost, n)
 	}

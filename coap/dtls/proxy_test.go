@@ -18,10 +18,10 @@ type proxy struct {
 	mu     sync.Mutex
 	back   *net.UDPConn
 	client netip.AddrPort
-	hold   bool // keep what the client sends, and pass nothing on
-	loses  func(down []byte) bool
-	up     [][]byte // what the client sent
-	in     int      // bytes up and down by the present port
+	hold   bool                   // keep what the client sends, and pass nothing on
+	loses  func(down []byte) bool // of what the server sends; mu is held
+	up     [][]byte               // what the client sent
+	in     int                    // bytes up and down by the present port
 	out    int
 }
 
