@@ -104,7 +104,11 @@ func loadConfig(flags *pflag.FlagSet) (config, error) {
 	}
 	fromEnv := koanf.New(".")
 	provider := env.Provider(".", env.Opt{Prefix: envPrefix, TransformFunc: func(key, value string) (string, any) {
-		return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, envPrefix)), "_", "-"), value
+		name := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, envPrefix)), "_", "-")
+		if f := flags.Lookup(name); f != nil && strings.HasSuffix(f.Value.Type(), "Slice") {
+			return name, strings.Split(value, ",") // as the flag does
+		}
+		return name, value
 	}})
 	if err := fromEnv.Load(provider, nil); err != nil {
 		return config{}, fmt.Errorf("environment: %w", err)
