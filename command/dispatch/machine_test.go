@@ -262,7 +262,9 @@ func (m *machine) settle() {
 			break
 		}
 		for _, h := range pulls {
-			_ = m.p.Pull(context.Background(), h) // it is asked again
+			if err := m.p.Pull(background, h); err != nil {
+				m.p.stage.rested() // it is asked again
+			}
 		}
 	}
 	if m.p.disk.dead.Load() {

@@ -173,6 +173,11 @@ func (m *machine) again() {
 		claim.Request[0]++
 	}
 	answered := k.body != "" && !k.empty
+	for _, tr := range k.tries {
+		if !answered && tr.answer == no {
+			tr.answer = unsure // what was refused and not kept may be accepted now
+		}
+	}
 	body, again, err := m.p.IssueOnce(background, claim, k.ins, render)
 	m.note("under key %d, other %t: again %t, %q, %v", claim.Key[0], other, again, body, err)
 	switch {
