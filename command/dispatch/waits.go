@@ -8,7 +8,8 @@ import (
 	"behest/command"
 )
 
-// Wait answers with a command as it is when it has ended, or when ctx is done.
+// Wait answers with a command as it is when it has ended, or when ctx is done:
+// not as it was when somebody began to wait.
 func (d *Dispatcher) Wait(ctx context.Context, id command.ID) (command.View, error) {
 	ended, leave := d.waits.join(id)
 	defer leave()
@@ -20,7 +21,7 @@ func (d *Dispatcher) Wait(ctx context.Context, id command.ID) (command.View, err
 		select {
 		case <-ended:
 		case <-ctx.Done():
-			return view, nil
+			return d.store.Command(context.WithoutCancel(ctx), id)
 		}
 	}
 }
