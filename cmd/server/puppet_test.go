@@ -44,6 +44,7 @@ type puppet struct {
 	asleep  bool
 	resets  bool
 	list    []wire.Entry
+	first   uint32                          // the first number that it saw
 	answers map[string]chan message.Message // by token, to the requests under way
 	reader  sync.WaitGroup
 }
@@ -128,6 +129,9 @@ func (p *puppet) take(conn *net.UDPConn, m message.Message) {
 func (p *puppet) note(m message.Message) {
 	if list, err := wire.DecodeList(m.Payload); err == nil && m.Code == message.Content {
 		p.list = list
+		if p.first == 0 && len(list) > 0 {
+			p.first = list[0].Seq
+		}
 	}
 }
 
