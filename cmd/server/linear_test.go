@@ -257,7 +257,7 @@ func (h *history) plan() {
 	h.at(issue, h.issue)
 	first := issue + 100*time.Millisecond + within(300*time.Millisecond)
 	if h.approvers > 0 && h.random.IntN(3) == 0 {
-		first = issue + time.Second + within(40*time.Millisecond) // approve_within lapses
+		first = issue + time.Second + within(400*time.Millisecond) // approve_within lapses
 	}
 	moments := []time.Duration{first}
 	if h.approvers > 0 {

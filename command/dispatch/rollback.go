@@ -121,13 +121,10 @@ func (r *rollback) stop(ctx context.Context) (bool, error) {
 		if !x.State.Unsent() {
 			continue
 		}
-		done, err := r.d.cancelOne(ctx, x, r.in.By)
-		if err != nil {
+		if _, err := r.d.cancelOne(ctx, x, r.in.By); err != nil {
 			return false, err
 		}
-		if done {
-			asked++
-		}
+		asked++ // also where it has left meanwhile: then there is more to undo
 	}
 	return asked > 0, nil
 }
