@@ -60,6 +60,7 @@ var help = []struct{ name, text, label string }{
 	{"behest_store_commits_total", "Groups of work that are on disk.", ""},
 	{"behest_store_members_total", "Units of work in them.", ""},
 	{"behest_store_events_total", "Events in them.", ""},
+	{"behest_events_total", "The same, by what happened: execution.succeeded, device.unreachable, ...", "type"},
 	{"behest_store_refused_total", "Units of work that failed by themselves.", ""},
 	{"behest_store_doubts_total", "Commits whose outcome was unknown.", ""},
 	{"behest_store_waiting", "Units of work that wait for a commit.", "lane"},
@@ -186,6 +187,9 @@ func (m *metrics) collectStore(s sender) {
 	s.counter("behest_store_commits_total", uint64(c.Commits))
 	s.counter("behest_store_members_total", uint64(c.Members))
 	s.counter("behest_store_events_total", uint64(c.Events))
+	for kind, n := range c.ByType {
+		s.counter("behest_events_total", uint64(n), string(kind))
+	}
 	s.counter("behest_store_refused_total", uint64(c.Refused))
 	s.counter("behest_store_doubts_total", uint64(c.Doubts))
 	for lane, n := range c.Waiting {

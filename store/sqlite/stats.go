@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"behest/command"
 	"behest/command/ledger"
 )
 
@@ -25,9 +27,10 @@ type Stats struct {
 	Refused  int64 // units of work that failed by themselves
 	Doubts   int64 // commits whose outcome was unknown
 	Waiting  [ledger.LaneEnd]int
-	Removed  ledger.Removed // by retention
-	InCommit time.Duration  // time spent in COMMIT
-	ByTime   []Class        // commits by the time that COMMIT took
+	Removed  ledger.Removed              // by retention
+	InCommit time.Duration               // time spent in COMMIT
+	ByTime   []Class                     // commits by the time that COMMIT took
+	ByType   map[command.EventType]int64 // events by what happened
 }
 
 // Class counts the commits that took at most Bound, those of the classes
@@ -41,8 +44,9 @@ type stats struct {
 	commits, members, events, refused, doubts, inCommit atomic.Int64
 	byTime                                              [len(commitBounds) + 1]atomic.Int64
 
-	mu   sync.Mutex
-	gone ledger.Removed
+	mu     sync.Mutex
+	gone   ledger.Removed
+	byType map[command.EventType]int64
 }
 
 // removed counts what retention took.
@@ -53,16 +57,28 @@ func (s *stats) removed(r ledger.Removed) {
 }
 
 // committed counts a group that is on disk.
-func (s *stats) committed(members, events int, took time.Duration) {
+func (s *stats) committed(members int, events []command.Event, took time.Duration) {
 	s.commits.Add(1)
 	s.members.Add(int64(members))
-	s.events.Add(int64(events))
+	s.events.Add(int64(len(events)))
+	s.count(events)
 	s.inCommit.Add(int64(took))
 	class := 0
 	for class < len(commitBounds) && took > commitBounds[class] {
 		class++
 	}
 	s.byTime[class].Add(1)
+}
+
+func (s *stats) count(events []command.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byType == nil {
+		s.byType = map[command.EventType]int64{}
+	}
+	for i := range events {
+		s.byType[events[i].Type]++
+	}
 }
 
 // Stats answers with the counts as they are.
@@ -73,7 +89,7 @@ func (s *Store) Stats() Stats {
 		Waiting: s.queue.length(), InCommit: time.Duration(s.stats.inCommit.Load()),
 	}
 	s.stats.mu.Lock()
-	out.Removed = s.stats.gone
+	out.Removed, out.ByType = s.stats.gone, maps.Clone(s.stats.byType)
 	s.stats.mu.Unlock()
 	for i := range s.stats.byTime {
 		var bound time.Duration

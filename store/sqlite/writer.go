@@ -102,7 +102,7 @@ func (w *writer) commit(group []*member) (done int, err error) {
 		return done, unknown(fmt.Errorf("commit: %w", err))
 	}
 	// If we crash here, all of it was done. Whoever was not told asks again.
-	w.s.stats.committed(done, len(w.events), time.Since(begun))
+	w.s.stats.committed(done, w.events, time.Since(begun))
 	if len(w.events) > 0 {
 		w.log = w.sealed
 		w.s.changed.raise()
