@@ -23,7 +23,7 @@ import (
 // ask, what they asked for, and devices that do as they are told.
 //
 //	serve [FLAGS]                     starts the server on data/, at the addresses it had before
-//	crash | stop                      kills it; ends it in order
+//	crash | shutdown                  kills it; ends it in order
 //	declare TYPE JSON                 makes a command type, or another version of it
 //	person NAME ROLE                  makes a user
 //	as NAME                           from here on, that user asks ("root": who the server made)
@@ -62,7 +62,7 @@ func tell(e *testscript.Env) error {
 			p.close()
 		}
 		if s.server != nil {
-			_ = s.server.Process.Kill() // the script failed before it said stop
+			_ = s.server.Process.Kill() // the script failed before it said shutdown
 			_ = s.server.Wait()
 		}
 		_ = log.Close()
@@ -80,21 +80,21 @@ func inStory(f func(*story, *testscript.TestScript, bool, []string)) func(*tests
 }
 
 var storyCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"serve":   inStory((*story).serve),
-	"crash":   inStory((*story).crash),
-	"stop":    inStory((*story).stop),
-	"declare": inStory((*story).declare),
-	"person":  inStory((*story).person),
-	"as":      inStory((*story).as),
-	"issue":   inStory((*story).issue),
-	"is":      inStory((*story).is),
-	"becomes": inStory((*story).becomes),
-	"events":  inStory((*story).events),
-	"told":    inStory((*story).told),
-	"device":  inStory((*story).device),
-	"cancel":  inStory(post("cancel")),
-	"approve": inStory(post("approve")),
-	"deny":    inStory(post("deny")),
+	"serve":    inStory((*story).serve),
+	"crash":    inStory((*story).crash),
+	"shutdown": inStory((*story).shutdown),
+	"declare":  inStory((*story).declare),
+	"person":   inStory((*story).person),
+	"as":       inStory((*story).as),
+	"issue":    inStory((*story).issue),
+	"is":       inStory((*story).is),
+	"becomes":  inStory((*story).becomes),
+	"events":   inStory((*story).events),
+	"told":     inStory((*story).told),
+	"device":   inStory((*story).device),
+	"cancel":   inStory(post("cancel")),
+	"approve":  inStory(post("approve")),
+	"deny":     inStory(post("deny")),
 }
 
 // want holds a command's arguments against how it is written.
@@ -129,9 +129,9 @@ func (s *story) crash(ts *testscript.TestScript, neg bool, args []string) {
 	s.server = nil
 }
 
-// stop ends the server in order, and holds its database against itself.
-func (s *story) stop(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 0, "stop")
+// shutdown ends the server in order, and holds its database against itself.
+func (s *story) shutdown(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 0, "shutdown")
 	ts.Check(s.server.Process.Signal(syscall.SIGTERM))
 	err := s.server.Wait()
 	s.server = nil
