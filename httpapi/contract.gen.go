@@ -1040,7 +1040,8 @@ type Event struct {
 	// device; `type.declared`, `type.retired` and `type.approvers_missing`; `approval.requested`, `approval.approved`, `approval.denied`,
 	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
 	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.`,
-	// `token.` and `webhook.` likewise. New types may come: ignore what you do not know.
+	// `token.` and `webhook.` likewise; `server.sealed` (what waited was sealed with a new key). New types may come: ignore
+	// what you do not know.
 	Type string `json:"type"`
 
 	// Time When it happened.

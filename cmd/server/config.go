@@ -75,7 +75,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
 	f.Bool("solo", false, "let who asks for a command be among those who approve it: for servers that one person runs")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
-	f.Bool("reset-secret-key", false, "make another DIR/secret-key if it is missing, although webhooks have their secrets from it")
+	f.Bool("reset-secret-key", false, "take another DIR/secret-key, or make one, although webhooks have their secrets from the former and commands are sealed with it; for one start")
 	f.DurationSlice("webhook-schedule", webhook.Schedule(), "waits between the attempts to tell a webhook of an event; when they are over, it is given up")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")

@@ -14,8 +14,8 @@ import (
 	"behest/webhook"
 )
 
-// secretKeyFile holds the key that the secrets of webhooks are derived from:
-// one line of the prefix and, in URL-safe base64, the key and its CRC-32.
+// secretKeyFile holds the key that the secrets of webhooks are derived from, and
+// that commands are sealed with: one line of the prefix and, in URL-safe base64, the key and its CRC-32.
 const (
 	secretKeyFile    = "secret-key"
 	secretKeyPrefix  = "bsk1_"

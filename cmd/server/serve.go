@@ -115,18 +115,20 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if s.coap, err = s.newCoAP(); err != nil {
 		return nil, err
 	}
+	hooks, key, err := s.readSecretKey(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s.book = access.NewBook(s.clock.Now)
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{
-		Clock: s.clock, Dev: c.Dev, Solo: c.Solo, Book: s.book, Schemas: schema.New(), Logger: log,
+		Clock: s.clock, Dev: c.Dev, Solo: c.Solo, Book: s.book, Key: key[:], Schemas: schema.New(), Logger: log,
 	})
 	s.coap.Bind(s.dispatch)
 	proxies, err := c.proxies()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.openWebhooks(ctx); err != nil {
-		return nil, err
-	}
+	s.openWebhooks(hooks, key)
 	s.http, err = httpapi.New(s.dispatch, s.store, s.book, httpapi.Options{
 		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, Solo: c.Solo, PageKey: pages, Log: s.store,
 		Webhooks: s.webhooks, Metrics: s.metricsHandler(),
@@ -185,7 +187,7 @@ func (s *system) services() stack {
 	return stack{
 		{name: "http", first: s.announce, run: func(ctx context.Context) error { return s.http.Serve(ctx, s.tcp) }},
 		{name: "coap", run: s.coap.Run},
-		{name: "dispatch", first: s.appoint, run: s.dispatch.Run},
+		{name: "dispatch", first: s.ready, run: s.dispatch.Run},
 		{name: "webhooks", run: s.webhooks.Run}, // what the ones above did last is told, if that is soon done
 		{name: "retention", run: s.retain},
 		{name: "store", run: s.store.Run},
@@ -199,6 +201,14 @@ func (s *system) retain(ctx context.Context) error {
 		return err
 	}
 	return s.store.RunRetention(ctx, ledger.Keeping{Keep: keep, Now: s.clock.Now, Held: s.clock.Held})
+}
+
+// ready does what is to be done in the store before devices and operators come.
+func (s *system) ready(ctx context.Context) error {
+	if err := s.seal(ctx); err != nil {
+		return err
+	}
+	return s.appoint(ctx)
 }
 
 // announce says where the server listens.

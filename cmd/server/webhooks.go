@@ -2,25 +2,26 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"behest/command"
+	"behest/command/dispatch"
 	"behest/webhook"
 )
 
-// openWebhooks finds the key that belongs to the webhooks of the store, and
-// makes the service that delivers to them.
-func (s *system) openWebhooks(ctx context.Context) error {
-	hooks, err := s.store.Hooks(ctx)
-	if err != nil {
-		return err
+// readSecretKey finds the key that belongs to the store, and the webhooks that
+// have their secrets from it.
+func (s *system) readSecretKey(ctx context.Context) (hooks []command.Hook, key webhook.Key, err error) {
+	if hooks, err = s.store.Hooks(ctx); err != nil {
+		return nil, key, err
 	}
 	path := s.config.path(secretKeyFile)
 	key, made, err := secretKey(path, len(hooks), s.config.ResetSecretKey)
 	if err != nil {
-		return err
+		return nil, key, err
 	}
 	switch {
 	case made && len(hooks) > 0:
@@ -28,6 +29,21 @@ func (s *system) openWebhooks(ctx context.Context) error {
 	case made:
 		s.log.Info("a secret key was made; keep it with the database, and apart from copies of that", "file", path)
 	}
+	return hooks, key, nil
+}
+
+// seal sees to it that what waits in the store is sealed with the secret key.
+func (s *system) seal(ctx context.Context) error {
+	err := s.dispatch.SealAll(ctx, s.config.ResetSecretKey)
+	if errors.Is(err, dispatch.ErrOtherKey) {
+		return fmt.Errorf("%s is not the key that the commands in the database were sealed with: %s, or start once with --reset-secret-key, which takes what waits there as it stands",
+			s.config.path(secretKeyFile), secretKeyAdvised)
+	}
+	return err
+}
+
+// openWebhooks makes the service that delivers to them.
+func (s *system) openWebhooks(hooks []command.Hook, key webhook.Key) {
 	enabled := len(hooks)
 	for _, h := range hooks {
 		if h.Disabled {
@@ -39,7 +55,6 @@ func (s *system) openWebhooks(ctx context.Context) error {
 		s.log.Info("telling webhooks of events", "webhooks", enabled)
 	}
 	s.webhooks = webhook.New(s.store, s.store, key, webhook.Options{Logger: s.log, Schedule: s.config.WebhookSchedule})
-	return nil
 }
 
 // checkSchedule holds the waits between attempts against their bounds.

@@ -5,6 +5,7 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -82,47 +83,52 @@ func (d *Dispatcher) SealAll(ctx context.Context, instead bool) error {
 	if d.seals.key == nil {
 		return nil
 	}
-	at, done := int64(0), false
+	at, sealed, done := int64(0), 0, false
 	for !done {
+		var some int
 		err := d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) (err error) {
-			at, done, err = d.sealSome(tx, at, instead)
+			at, some, done, err = d.sealSome(tx, at, sealed, instead)
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("seal what has not left: %w", err)
 		}
+		sealed += some
 	}
 	return nil
 }
 
 // sealSome seals a group after a row, and notes the key behind the last one.
-func (d *Dispatcher) sealSome(tx ledger.Tx, after int64, instead bool) (at int64, done bool, err error) {
+func (d *Dispatcher) sealSome(tx ledger.Tx, after int64, before int, instead bool) (at int64, sealed int, done bool, err error) {
 	mark, err := tx.SealMark()
 	switch {
 	case err != nil:
-		return after, false, err
+		return after, 0, false, err
 	case hmac.Equal(mark, d.seals.mark()):
-		return after, true, nil
+		return after, 0, true, nil
 	case mark != nil && !instead:
-		return after, false, ErrOtherKey
+		return after, 0, false, ErrOtherKey
 	}
 	xs, err := tx.Unsent(after, groupTargets)
 	if err != nil {
-		return after, false, err
+		return after, 0, false, err
 	}
 	at = after
 	for _, x := range xs {
 		d.seals.put(&x)
 		if err := tx.SaveSeal(x); err != nil {
-			return after, false, err
+			return after, 0, false, err
 		}
 		at = x.N
 	}
 	if len(xs) == groupTargets {
-		return at, false, nil
+		return at, len(xs), false, nil
 	}
-	if err := tx.Log(command.Event{Type: command.EventSealed, At: d.now()}); err != nil {
-		return after, false, err
+	if n := before + len(xs); n > 0 || mark != nil { // a new store is no news
+		data, _ := json.Marshal(map[string]int{"executions": n}) // of plain values
+		if err := tx.Log(command.Event{Type: command.EventSealed, At: d.now(), Data: data}); err != nil {
+			return after, 0, false, err
+		}
 	}
-	return at, true, tx.PutSealMark(d.seals.mark())
+	return at, len(xs), true, tx.PutSealMark(d.seals.mark())
 }
