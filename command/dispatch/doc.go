@@ -14,6 +14,16 @@
 // handed the device's open list. Lists bear a generation that grows in commit
 // order, so that a younger list is never replaced by an older one.
 //
+// # What several people decide
+//
+// A command that needs an approval waits, and names by its digest what would
+// go. A decision is counted in the commit that it moves something in, so that
+// of approving, denying, canceling and the clock one wins. As an execution
+// leaves, who asked for it and what was approved are looked at once more; what
+// does not hold any more is withdrawn. Of many devices the list is held against
+// the digest as a whole: see intact.go. Who could approve is counted when a type
+// is declared, never when a user is locked out: see able.go.
+//
 // # The loops
 //
 // Run starts them and waits for them: one takes the transport's facts (ACKs,

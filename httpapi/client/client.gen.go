@@ -2295,8 +2295,7 @@ type ClientInterface interface {
 
 	// ListApprovals What waits for me
 	//
-	// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
-	// hold fewer than asked for, or none, and still name a next one.
+	// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not.
 	//
 	// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
 	ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2424,7 +2423,8 @@ type ClientInterface interface {
 	//
 	// What never left the server is canceled at once and had no effect. What a device may already have becomes
 	// `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-	// the command's devices.
+	// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+	// the same digest.
 	//
 	// 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 	// stands.
@@ -2438,7 +2438,8 @@ type ClientInterface interface {
 	//
 	// What never left the server is canceled at once and had no effect. What a device may already have becomes
 	// `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-	// the command's devices.
+	// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+	// the same digest.
 	//
 	// 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 	// stands.
@@ -2590,7 +2591,8 @@ type ClientInterface interface {
 
 	// CancelDevice Empty a device's queue
 	//
-	// Asks for the cancel of every open command on this device. It takes no body.
+	// Asks for the cancel of every open command on this device, of those too that wait for an approval or a wave. It
+	// takes no body.
 	//
 	// Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 	CancelDevice(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2940,8 +2942,7 @@ func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // ListApprovals What waits for me
 //
-// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
-// hold fewer than asked for, or none, and still name a next one.
+// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not.
 //
 // Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
 func (c *Client) ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3179,7 +3180,8 @@ func (c *Client) ApproveCommand(ctx context.Context, id OfCommand, body ApproveC
 //
 // What never left the server is canceled at once and had no effect. What a device may already have becomes
 // `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-// the command's devices.
+// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+// the same digest.
 //
 // 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 // stands.
@@ -3203,7 +3205,8 @@ func (c *Client) CancelCommandWithBody(ctx context.Context, id OfCommand, conten
 //
 // What never left the server is canceled at once and had no effect. What a device may already have becomes
 // `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-// the command's devices.
+// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+// the same digest.
 //
 // 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 // stands.
@@ -3525,7 +3528,8 @@ func (c *Client) PutDevice(ctx context.Context, device OfDevice, params *PutDevi
 
 // CancelDevice Empty a device's queue
 //
-// Asks for the cancel of every open command on this device. It takes no body.
+// Asks for the cancel of every open command on this device, of those too that wait for an approval or a wave. It
+// takes no body.
 //
 // Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 func (c *Client) CancelDevice(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6904,8 +6908,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListApprovalsWithResponse What waits for me
 	//
-	// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
-	// hold fewer than asked for, or none, and still name a next one.
+	// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7039,7 +7042,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// What never left the server is canceled at once and had no effect. What a device may already have becomes
 	// `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-	// the command's devices.
+	// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+	// the same digest.
 	//
 	// 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 	// stands.
@@ -7053,7 +7057,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// What never left the server is canceled at once and had no effect. What a device may already have becomes
 	// `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-	// the command's devices.
+	// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+	// the same digest.
 	//
 	// 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 	// stands.
@@ -7221,7 +7226,8 @@ type ClientWithResponsesInterface interface {
 
 	// CancelDeviceWithResponse Empty a device's queue
 	//
-	// Asks for the cancel of every open command on this device. It takes no body.
+	// Asks for the cancel of every open command on this device, of those too that wait for an approval or a wave. It
+	// takes no body.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10168,8 +10174,7 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEdito
 
 // ListApprovalsWithResponse What waits for me
 //
-// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not. A page may
-// hold fewer than asked for, or none, and still name a next one.
+// Commands that wait for approvals, the oldest first: those on which the caller may decide and has not.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10369,7 +10374,8 @@ func (c *ClientWithResponses) ApproveCommandWithResponse(ctx context.Context, id
 //
 // What never left the server is canceled at once and had no effect. What a device may already have becomes
 // `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-// the command's devices.
+// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+// the same digest.
 //
 // 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 // stands.
@@ -10389,7 +10395,8 @@ func (c *ClientWithResponses) CancelCommandWithBodyWithResponse(ctx context.Cont
 //
 // What never left the server is canceled at once and had no effect. What a device may already have becomes
 // `canceling` until the device says what became of it. Without a body, or without `devices`, it is for all of
-// the command's devices.
+// the command's devices. Devices that wait for an approval or a wave can be named too: the others wait on, under
+// the same digest.
 //
 // 409 `conflict` when nothing of it can be canceled any more; the problem then carries the `command` as it
 // stands.
@@ -10659,7 +10666,8 @@ func (c *ClientWithResponses) PutDeviceWithResponse(ctx context.Context, device 
 
 // CancelDeviceWithResponse Empty a device's queue
 //
-// Asks for the cancel of every open command on this device. It takes no body.
+// Asks for the cancel of every open command on this device, of those too that wait for an approval or a wave. It
+// takes no body.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -45,12 +45,16 @@ func (t *tx) AddDecision(commandN int64, d command.Decision) error {
 	return nil
 }
 
+// awaitingGates are the gates that wait for approvals, in the words of their
+// index; 1 is command.GateAwaiting.
+const awaitingGates = `SELECT command FROM gate WHERE json_extract(body, '$.state') = 1`
+
 // Awaiting lists commands after a row that wait for approvals, the oldest
 // first: those on one device whose execution does, and those whose gate does.
 func (s *Store) Awaiting(ctx context.Context, after int64, limit int) (views []command.View, more bool, err error) {
 	const where = `WHERE h.n IN (
 		SELECT n FROM command WHERE state = 1 AND head IS NULL AND n > ?1
-		UNION ALL SELECT command FROM gate WHERE json_extract(body, '$.state') = 1 AND command > ?1
+		UNION ALL ` + awaitingGates + ` AND command > ?1
 		ORDER BY 1 LIMIT +?2) ORDER BY h.n`
 	limit = page(limit, command.PageMax)
 	err = s.snapshot(ctx, func(c *conn) error {

@@ -28,9 +28,11 @@ func askGates(s *sqlite.Store, many *command.Command, x command.Execution) error
 	_, _, err5 := s.GroupPage(ctx, "a", 10)
 	_, err6 := s.Groups(ctx)
 	_, _, err7 := s.Commands(ctx, command.Filter{State: "paused"})
+	_, _, errAwaits := s.Commands(ctx, command.Filter{State: "awaiting_approval"})
+	_, errHolds := s.Holding(ctx, 1)
 	nobody := func(device.Device) error { return nil }
 	_, errOwn := s.OwnParams(ctx, many.N, 10)
-	err = errors.Join(errOwn, err, err2, err3, err4, err5, err6, err7, s.Pick(ctx, nobody), s.Held(ctx, many.N, nobody))
+	err = errors.Join(errOwn, errAwaits, errHolds, err, err2, err3, err4, err5, err6, err7, s.Pick(ctx, nobody), s.Held(ctx, many.N, nobody))
 	if err != nil {
 		return err
 	}
@@ -47,13 +49,18 @@ func askGates(s *sqlite.Store, many *command.Command, x command.Execution) error
 		if _, err := tx.OwnParams(many.N, 1); err != nil {
 			return err
 		}
+		if _, err := tx.DropPending(many.N, []int64{99}); err != nil {
+			return err
+		}
 		_, err3 := tx.ExecutionOf(many.N, x.Device)
 		_, err4 := tx.ExecutionOf(x.Command.N, x.Device)
 		_, err5 := tx.Younger(x, 10)
 		_, err6 := tx.Succeeded(x)
 		_, err7 := tx.Gate(many.N)
 		_, err8 := tx.Group("g")
-		g := command.NewGate(many, time.Now())
+		restoring := *many // so that the params go with its gate
+		restoring.Restores = true
+		g := command.NewGate(&restoring, time.Now())
 		for _, missing := range []*error{&err3, &err5, &err6, &err7, &err8} {
 			if command.CodeOf(*missing) == command.CodeNotFound {
 				*missing = nil

@@ -78,8 +78,11 @@ func newHistory(f command.Filter) history {
 		state, _ := command.ParseState(f.State) // else only a command on many can match
 		and(`(h.device IS NULL OR h.state = +?)`, int64(state))
 	}
-	if f.State == command.GatePaused.String() || f.State == command.GateHalted.String() {
+	switch f.State { // few are, and those have an index
+	case command.GatePaused.String(), command.GateHalted.String():
 		and(`h.n IN (SELECT command FROM gate)`)
+	case command.AwaitingApproval.String():
+		and(`h.n IN (SELECT n FROM command WHERE state = 1 AND head IS NULL UNION ALL ` + awaitingGates + `)`)
 	}
 	if f.Outcome != command.Open {
 		and(`(h.device IS NULL OR h.state >= 8)`)
