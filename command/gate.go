@@ -191,6 +191,9 @@ func (g Gate) Next(t Tally, now time.Time) (after Gate, let int, again time.Time
 		g.Wave, g.WaveAt = g.Wave+1, now
 	}
 	let = r.until(g.Wave, total) - g.Through
+	if r.WaveWithin > 0 && g.Through+let < total {
+		again = g.WaveAt.Add(r.WaveWithin)
+	}
 	if r.RatePerMinute > 0 && let > 0 {
 		let, again = g.paced(let, now)
 	}

@@ -39,8 +39,8 @@ func (d *Dispatcher) accept(ctx context.Context, in *command.Intent) (*command.C
 	if len(in.Reason) > command.ReasonBytesMax {
 		fault("/reason", "is over %d bytes", command.ReasonBytesMax)
 	}
-	if in.NotBefore.After(d.now().Add(d.clocks.HoldWithin)) {
-		fault("/not_before", "is further away than a command is held, %s", d.clocks.HoldWithin)
+	if in.NotBefore.After(d.now().Add(clocks.HoldWithin)) {
+		fault("/not_before", "is further away than a command is held, %s", clocks.HoldWithin)
 	}
 	d.checkRollout(fault, in.Rollout, t)
 	if len(faults) > 0 {

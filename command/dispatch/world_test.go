@@ -26,6 +26,7 @@ type world struct {
 	t     *testing.T
 	dir   string
 	store *sqlite.Store
+	wall  func() time.Time // nil: time.Now
 	*dispatch.Dispatcher
 	screen *screen
 	doubt  *doubt
@@ -90,7 +91,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.door.Bind(func(name string) { w.rechecked = append(w.rechecked, name) })
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: schema.New()})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Clock: dispatch.NewClock(dispatch.ClockOptions{Wall: w.wall}), Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())
