@@ -60,7 +60,7 @@ crash-control: need-build ## the same against a server that answers before it co
 machine: need-build ## N runs of random people, devices, clocks and crashes, each step held against a naive model
 	go test ./command/dispatch -run Machine -count=1 -v -timeout 0 -rapid.checks=$(N) -rapid.seed=$(SEED)
 
-bench: need-build ## measure, in rounds, and print: the message layer, DTLS, memory, rounds, latency, bytes on disk
+bench: need-build ## measure, in rounds, and print: the message layer, DTLS, memory, rounds, latency, bytes on disk, fleets
 	go run ./bench/run
 
 lint: need-build ## gofmt, go vet, staticcheck

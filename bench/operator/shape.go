@@ -14,7 +14,8 @@ type Intent struct {
 
 // Targets are the devices of an intent or a command, by name.
 type Targets struct {
-	Devices []string `json:"devices"`
+	Devices []string `json:"devices,omitempty"`
+	All     bool     `json:"all,omitempty"`
 }
 
 // Result is what became of one command of a batch.
@@ -26,14 +27,17 @@ type Result struct {
 
 // Command is a command, as far as these programs look at it.
 type Command struct {
-	ID        string
-	Type      string
-	Params    json.RawMessage
-	Targets   Targets
-	State     string
-	Effect    string
-	Counts    map[string]int
-	Execution *Execution
+	ID      string
+	Type    string
+	Params  json.RawMessage
+	Targets Targets
+	State   string
+	Effect  string
+	Counts  map[string]int
+	Pending int // devices of it that are not written out yet
+
+	DeviceCount int `json:"device_count"`
+	Execution   *Execution
 }
 
 // Execution is a command on one device.

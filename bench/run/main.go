@@ -38,6 +38,8 @@ type settings struct {
 	parts   []string
 	each    time.Duration
 	devices int
+	targets int
+	old     int
 	idle    time.Duration
 	settle  time.Duration
 	tree    string
@@ -51,7 +53,7 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"message", message}, {"dtls", overDTLS}, {"memory", memory}, {"rounds", rounds}, {"latency", latency}}
+	return []part{{"message", message}, {"dtls", overDTLS}, {"memory", memory}, {"rounds", rounds}, {"latency", latency}, {"fleet", fleet}}
 }
 
 func parse(args []string, w io.Writer) (settings, error) {
@@ -65,6 +67,8 @@ func parse(args []string, w io.Writer) (settings, error) {
 	which := f.String("parts", strings.Join(names, ","), "what to measure")
 	f.DurationVar(&s.each, "for", 15*time.Second, "how long each part is measured")
 	f.IntVar(&s.devices, "devices", 100_000, "how many devices register for their memory to be measured")
+	f.IntVar(&s.targets, "targets", 100_000, "how many devices the largest command is for")
+	f.IntVar(&s.old, "old", 1_000_000, "how many old executions a store has beside one that has none")
 	f.DurationVar(&s.idle, "idle", 0, "how long they are left alone, to be measured once more; the message layer forgets a peer after 4 min 7 s")
 	f.DurationVar(&s.settle, "settle", 16*time.Second, "what is left between the last arrival and the look at the memory: what a device was shown is kept for up to fifteen seconds")
 	f.StringVar(&s.tree, "tree", ".", "source tree of the server")
@@ -77,6 +81,9 @@ func parse(args []string, w io.Writer) (settings, error) {
 		if !slices.Contains(names, p) {
 			return s, fmt.Errorf("no part is called %q: there are %s", p, strings.Join(names, ", "))
 		}
+	}
+	if s.targets < 1 || s.targets > 1_000_000 || s.old < 0 || s.old > 10_000_000 {
+		return s, errors.New("-targets is 1 to a million, -old at most ten million")
 	}
 	if f.NArg() > 0 || s.each < time.Second || s.devices < memoryPoints || s.devices > 1_000_000 || s.idle < 0 || s.settle < 0 || s.idle > time.Hour {
 		return s, fmt.Errorf("-for is at least a second, -devices %d to a million, -idle at most an hour", memoryPoints)

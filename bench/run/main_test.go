@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // nothing here, but each must be there.
 func TestEveryPartMeasures(t *testing.T) {
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"-for", "1s", "-devices", "40", "-settle", "0s", "-idle", "1ms", "-tree", "../..", "-data", t.TempDir()}, &out)
+	err := run(t.Context(), []string{"-for", "1s", "-devices", "40", "-targets", "40", "-old", "120", "-settle", "0s", "-idle", "1ms", "-tree", "../..", "-data", t.TempDir()}, &out)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -33,6 +33,7 @@ func TestEveryPartMeasures(t *testing.T) {
 		"PSK handshakes/s", "bytes per idle session", "DTLS endpoint, requests/s",
 		"40 just arrived", "idle for", "after a restart", "full durable rounds/s", "bytes on disk",
 		"issue to datagram", "issue to 2.04", "issue to completed",
+		"all of 1 targets", "all of 40 targets", "single command meanwhile", "p99 beside alone", "120 old executions",
 	} {
 		if !strings.Contains(table, figure) {
 			t.Errorf("the table has no row %q", figure)

@@ -34,13 +34,10 @@ const (
 
 // build starts a server with n devices to come, on a database of that name.
 func (b *bench) build(ctx context.Context, name string, n int, h crowd.Hooks) (*site, error) {
-	s := &site{bench: b, options: child.Options{
-		Data: filepath.Join(b.dir, name), Args: []string{"--log-format=text", "--log-level=warn"},
-	}}
-	if err := s.start(ctx); err != nil {
+	s, err := b.serve(ctx, name)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if s.crowd, err = crowd.New(s.where.CoAP, name, n, h); err != nil {
 		return nil, errors.Join(err, s.server.Kill())
 	}
@@ -48,6 +45,14 @@ func (b *bench) build(ctx context.Context, name string, n int, h crowd.Hooks) (*
 	s.stopCrowd = cancel
 	s.ran.Go(func() { s.crowdErr = s.crowd.Run(crowdCtx) })
 	return s, nil
+}
+
+// serve starts a server on a database of that name, with nobody to come.
+func (b *bench) serve(ctx context.Context, name string) (*site, error) {
+	s := &site{bench: b, options: child.Options{
+		Data: filepath.Join(b.dir, name), Args: []string{"--log-format=text", "--log-level=warn"},
+	}}
+	return s, s.start(ctx)
 }
 
 // start starts the server, again on the addresses that it had.
@@ -76,8 +81,10 @@ func (s *site) stop() error {
 
 // close ends what still runs.
 func (s *site) close() error {
-	s.stopCrowd()
-	s.ran.Wait()
+	if s.crowd != nil {
+		s.stopCrowd()
+		s.ran.Wait()
+	}
 	err := s.crowdErr
 	s.client.Close()
 	if !s.server.Ended() {

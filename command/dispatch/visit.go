@@ -341,8 +341,13 @@ func (v *visit) logMove(before, after command.Execution, actor string) error {
 
 // endFleet looks whether a command on many devices has ended, or settled.
 func (v *visit) endFleet(c *command.Command, kind command.EventType, actor string) error {
+	// Two look-ups tell, where a tally counts them all: devices that are fast
+	// have ended before the next group of a large command is written out.
 	if open, err := v.tx.OpenOf(c.N, 1); err != nil || len(open) > 0 {
-		return err // told in one look-up, where a tally counts them all
+		return err
+	}
+	if pending, err := v.tx.AnyPending(c.N); err != nil || pending {
+		return err
 	}
 	tally, err := v.tx.Tally(c.N)
 	if err != nil {

@@ -76,6 +76,7 @@ type Tx interface {
 	AddPending(commandN int64, groups [][]int64) error
 	TakePending(commandN int64, limit int) (some []int64, err error)          // the next ones, at most a group and that many, which are pending no more; nil: none is left
 	DropPending(commandN int64, devices []int64) (dropped []int64, err error) // those of the devices that are pending, which are so no more
+	AnyPending(commandN int64) (bool, error)
 	AddExecutions(c *command.Command, xs []command.Execution) error
 	// What each device of a command behind a gate has for itself is kept as long as
 	// the gate; nil: nothing is there for it.

@@ -52,6 +52,9 @@ func askGates(s *sqlite.Store, many *command.Command, x command.Execution) error
 		if _, err := tx.DropPending(many.N, []int64{99}); err != nil {
 			return err
 		}
+		if _, err := tx.AnyPending(many.N); err != nil {
+			return err
+		}
 		_, err3 := tx.ExecutionOf(many.N, x.Device)
 		_, err4 := tx.ExecutionOf(x.Command.N, x.Device)
 		_, err5 := tx.Younger(x, 10)

@@ -69,6 +69,11 @@ func (t *tx) TakePending(commandN int64, limit int) ([]int64, error) {
 	return group, nil
 }
 
+func (t *tx) AnyPending(commandN int64) (bool, error) {
+	r, err := t.w.conn.one(context.Background(), `SELECT 1 FROM pending WHERE command = +? LIMIT 1`, commandN)
+	return r != nil, t.failed(err)
+}
+
 func (t *tx) DropPending(commandN int64, devices []int64) (dropped []int64, err error) {
 	left := make(map[int64][]int64) // of the groups that lose some
 	err = t.w.conn.each(context.Background(), `SELECT k, handles FROM pending WHERE command = +?`, func(r row) error {

@@ -65,6 +65,9 @@ func testFleets(t *testing.T, e Engine) {
 		if group, err := tx.TakePending(c.N, command.TargetsMax); group != nil || err != nil {
 			t.Errorf("pending after the last: %v, %v", group, err)
 		}
+		if any, err := tx.AnyPending(c.N); any || err != nil {
+			t.Errorf("any pending after the last: %t, %v", any, err)
+		}
 		return tx.AddRefused(c.N, handles[3], command.CodeDeviceFull)
 	})
 	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(xs[0].N); return err })
@@ -77,6 +80,9 @@ func writeOut(r *rig, c *command.Command, groups [][]int64, tally *command.Tally
 	r.t.Helper()
 	for _, group := range groups {
 		r.do(func(tx ledger.Tx) error {
+			if any, err := tx.AnyPending(c.N); !any || err != nil {
+				r.t.Errorf("any pending before the last: %t, %v", any, err)
+			}
 			got, err := tx.TakePending(c.N, command.TargetsMax)
 			diff(r.t, got, group)
 			if err != nil {
