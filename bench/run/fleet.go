@@ -30,14 +30,14 @@ const (
 	fleetBound   = 10 * time.Minute      // for one command to be released
 )
 
-// fleet measures commands over many devices that are there: what a target
-// costs, and what they cost others; then, with devices that are not there, what
-// old executions cost.
+// fleet measures, with devices that are not there, what old executions cost a
+// target; then commands over many devices that are there: what a target costs,
+// and what they cost others.
 func fleet(ctx context.Context, b *bench) error {
-	if err := b.releases(ctx); err != nil {
+	if err := b.ages(ctx); err != nil {
 		return err
 	}
-	return b.ages(ctx)
+	return b.releases(ctx)
 }
 
 // releases issues to 1, 1,000 and all devices.
