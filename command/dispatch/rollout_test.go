@@ -470,7 +470,7 @@ func TestWindowsFollowTheirZone(t *testing.T) {
 				w.stop()
 				now, _ := time.Parse(time.RFC3339, tt.now)
 				opens, _ := time.Parse(time.RFC3339, tt.opens)
-				ahead := now.Sub(time.Now())
+				ahead := time.Until(now)
 				w.wall = func() time.Time { return time.Now().Add(ahead) }
 				w.start()
 				w.ready("pump")
