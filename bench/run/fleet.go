@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	random "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"behest/bench/crowd"
 	"behest/bench/operator"
@@ -253,11 +252,9 @@ func fill(ctx context.Context, dir string, devices, old int) error {
 
 // past adds a command that ended on some of the devices.
 func past(tx ledger.Tx, all []device.Device, from, n int, at time.Time) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	c := &command.Command{ID: command.ID(id), Type: "fleet", Clocks: command.DefaultClocks, Devices: n, CreatedAt: at, RequestedBy: "dev"}
+	var id command.ID
+	_, _ = random.Read(id[:]) // it never fails
+	c := &command.Command{ID: id, Type: "fleet", Clocks: command.DefaultClocks, Devices: n, CreatedAt: at, RequestedBy: "dev"}
 	xs := make([]command.Execution, n)
 	for i := range xs {
 		dev := all[(from+i)%len(all)]
