@@ -60,7 +60,7 @@ var rooms = map[string]room{
 	"webhook":        {may: []string{"command"}},
 	"console":        {planned: true},
 
-	"store":           {may: []string{"store/sqlite", "store/postgres"}},
+	"store":           {may: []string{"device", "store/sqlite", "store/postgres"}},
 	"store/sqlite":    {may: []string{"command", "command/ledger", "device", "access"}},
 	"store/postgres":  {may: []string{"command", "command/ledger", "device", "access"}, planned: true},
 	"store/storetest": {may: []string{"command", "command/ledger", "device", "access"}},

@@ -30,6 +30,11 @@ const (
 // Rules is the rule of every route of the operator API, by method and path as
 // the contract writes them. What is not here may not be served.
 var Rules = map[string]Rule{
+	"GET /v1/devices/{device}/credentials":        {Roles: admins},
+	"POST /v1/devices/{device}/credentials":       {Roles: admins},
+	"DELETE /v1/devices/{device}/credentials/{n}": {Roles: admins},
+	"POST /v1/credentials/import":                 {Roles: admins, Everywhere: true},
+
 	"POST /v1/commands":                         {Roles: operators},
 	"GET /v1/commands":                          {Roles: readers},
 	"GET /v1/commands/{id}":                     {Roles: readers},

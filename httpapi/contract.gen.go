@@ -190,6 +190,24 @@ func (e CommandTypeRetired) Valid() bool {
 	}
 }
 
+// Defines values for CredentialKind.
+const (
+	CredentialKindCertificate CredentialKind = "certificate"
+	CredentialKindPsk         CredentialKind = "psk"
+)
+
+// Valid indicates whether the value is a known member of the CredentialKind enum.
+func (e CredentialKind) Valid() bool {
+	switch e {
+	case CredentialKindCertificate:
+		return true
+	case CredentialKindPsk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DecisionDecision.
 const (
 	DecisionDecisionApprove DecisionDecision = "approve"
@@ -887,6 +905,59 @@ type Condition struct {
 // Counts How many executions are in which state. States without any are left out.
 type Counts map[string]int
 
+// Credential defines model for Credential.
+type Credential struct {
+	// N Its number among the device's.
+	N int `json:"n"`
+
+	// Kind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+	Kind CredentialKind `json:"kind"`
+
+	// Counts Whether the device can come in with it now.
+	Counts bool `json:"counts"`
+
+	// Fingerprint Of a certificate: the SHA-256 of its DER, in hexadecimal.
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+
+	// CreatedBy The user who gave it. Left out when it was the server.
+	CreatedBy string `json:"created_by,omitempty"`
+
+	// ExpiresAt Of a certificate: when it ends.
+	ExpiresAt *Moment `json:"expires_at,omitempty"`
+
+	// LastUsedAt To the hour or so. Left out if it was not.
+	LastUsedAt *Moment `json:"last_used_at,omitempty"`
+
+	// RevokedAt Left out if it was not.
+	RevokedAt *Moment `json:"revoked_at,omitempty"`
+
+	// RevokedBy The user who revoked it.
+	RevokedBy string `json:"revoked_by,omitempty"`
+}
+
+// CredentialKind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+type CredentialKind string
+
+// CredentialList defines model for CredentialList.
+type CredentialList struct {
+	Items []Credential `json:"items"`
+}
+
+// CredentialRule defines model for CredentialRule.
+type CredentialRule struct {
+	// Kind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+	Kind CredentialKind `json:"kind"`
+
+	// Secret Of a `psk`: 16 to 64 bytes in hexadecimal. Left out: it is made here.
+	Secret *string `json:"secret,omitempty"`
+
+	// Pem Of a `certificate`: it, in PEM. Its key is on P-256, and its subject's CN is the device's id.
+	Pem string `json:"pem,omitempty"`
+}
+
 // Decide defines model for Decide.
 type Decide struct {
 	// Comment Why. At most 1024 bytes.
@@ -1311,6 +1382,51 @@ type Health struct {
 // HealthStatus Always `ok`; anything else is a problem.
 type HealthStatus string
 
+// ImportCounts What was committed so far, or refused.
+type ImportCounts struct {
+	// Added Credentials that are there from now on.
+	Added int `json:"added"`
+
+	// Already Those that the device had.
+	Already int `json:"already"`
+
+	// Refused Lines that were refused.
+	Refused int `json:"refused"`
+}
+
+// ImportFault Why the line was refused, or why the import stopped there.
+type ImportFault struct {
+	// Code What to program against. 400 `malformed`; 401 `unauthenticated`; 403 `forbidden`; 404 `not_found`; 405
+	// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition`; 413 `too_large`; 415
+	// `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
+	// `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
+	Code ErrorCode `json:"code"`
+
+	// Detail The same for people. It never repeats a secret.
+	Detail string `json:"detail"`
+
+	// Device Whose line it is, if that could be read.
+	Device string `json:"device,omitempty"`
+}
+
+// ImportNote defines model for ImportNote.
+type ImportNote struct {
+	// Line The line that this is about, or the last one that was read. The first is 1.
+	Line int `json:"line"`
+
+	// Refused Why the line was refused, or why the import stopped there.
+	Refused *ImportFault `json:"refused,omitempty"`
+
+	// SoFar What was committed so far, or refused.
+	SoFar *ImportCounts `json:"so_far,omitempty"`
+
+	// Done All lines were read. Only on the last line.
+	Done bool `json:"done,omitempty"`
+
+	// Stopped Why the line was refused, or why the import stopped there.
+	Stopped *ImportFault `json:"stopped,omitempty"`
+}
+
 // Intent What is asked of whom, and until when.
 type Intent struct {
 	// AllowUnregistered Devices that never registered may be among the targets.
@@ -1377,6 +1493,21 @@ type Me struct {
 
 // Moment A moment, RFC 3339 in UTC with milliseconds.
 type Moment = Time
+
+// NewCredential defines model for NewCredential.
+type NewCredential struct {
+	// N Its number among the device's.
+	N int `json:"n"`
+
+	// Kind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+	Kind CredentialKind `json:"kind"`
+
+	// Secret In hexadecimal, if it was made here. It is shown this once.
+	Secret string `json:"secret,omitempty"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+}
 
 // NewToken defines model for NewToken.
 type NewToken struct {
@@ -1992,6 +2123,12 @@ type ListExecutionsParams struct {
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
+// ImportCredentialsParams defines parameters for ImportCredentials.
+type ImportCredentialsParams struct {
+	// MakeDevices Make the devices known that are not.
+	MakeDevices *bool `form:"make_devices,omitempty" json:"make_devices,omitempty"`
+}
+
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
 	// Label A label that must be there, as `KEY=VALUE`. Repeated: all of them must.
@@ -2170,6 +2307,9 @@ type EditDeviceJSONRequestBody = DeviceEdit
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceEdit
 
+// AddCredentialJSONRequestBody defines body for AddCredential for application/json ContentType.
+type AddCredentialJSONRequestBody = CredentialRule
+
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupRule
 
@@ -2247,6 +2387,9 @@ type ServerInterface interface {
 	// RollBackCommand Undo a command
 	// (POST /v1/commands/{id}/rollback)
 	RollBackCommand(ctx echo.Context, id OfCommand) error
+	// ImportCredentials Give many devices their credentials
+	// (POST /v1/credentials/import)
+	ImportCredentials(ctx echo.Context, params ImportCredentialsParams) error
 	// ListDevices Devices, in the order of their ids
 	// (GET /v1/devices)
 	ListDevices(ctx echo.Context, params ListDevicesParams) error
@@ -2265,6 +2408,15 @@ type ServerInterface interface {
 	// CancelDevice Empty a device's queue
 	// (POST /v1/devices/{device}/cancel)
 	CancelDevice(ctx echo.Context, device OfDevice) error
+	// ListCredentials A device's credentials, the oldest first
+	// (GET /v1/devices/{device}/credentials)
+	ListCredentials(ctx echo.Context, device OfDevice) error
+	// AddCredential Give a device a credential
+	// (POST /v1/devices/{device}/credentials)
+	AddCredential(ctx echo.Context, device OfDevice) error
+	// RevokeCredential Revoke a credential
+	// (DELETE /v1/devices/{device}/credentials/{n})
+	RevokeCredential(ctx echo.Context, device OfDevice, n int) error
 	// ListEvents What happened, oldest first
 	// (GET /v1/events)
 	ListEvents(ctx echo.Context, params ListEventsParams) error
@@ -2811,6 +2963,24 @@ func (w *ServerInterfaceWrapper) RollBackCommand(ctx echo.Context) error {
 	return err
 }
 
+// ImportCredentials converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportCredentials(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportCredentialsParams
+	// ------------- Optional query parameter "make_devices" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "make_devices", ctx.QueryParams(), &params.MakeDevices, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter make_devices: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportCredentials(ctx, params)
+	return err
+}
+
 // ListDevices converts echo context to params.
 func (w *ServerInterfaceWrapper) ListDevices(ctx echo.Context) error {
 	var err error
@@ -2980,6 +3150,62 @@ func (w *ServerInterfaceWrapper) CancelDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CancelDevice(ctx, device)
+	return err
+}
+
+// ListCredentials converts echo context to params.
+func (w *ServerInterfaceWrapper) ListCredentials(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device OfDevice
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListCredentials(ctx, device)
+	return err
+}
+
+// AddCredential converts echo context to params.
+func (w *ServerInterfaceWrapper) AddCredential(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device OfDevice
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddCredential(ctx, device)
+	return err
+}
+
+// RevokeCredential converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeCredential(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device OfDevice
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "n" -------------
+	var n int
+
+	err = runtime.BindStyledParameterWithOptions("simple", "n", ctx.Param("n"), &n, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter n: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeCredential(ctx, device, n)
 	return err
 }
 
@@ -3746,6 +3972,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/v1/devices/:device", wrapper.EditDevice, options.OperationMiddlewares["editDevice"]...)
 	router.PUT(options.BaseURL+"/v1/devices/:device", wrapper.PutDevice, options.OperationMiddlewares["putDevice"]...)
+	router.GET(options.BaseURL+"/v1/devices/:device/credentials", wrapper.ListCredentials, options.OperationMiddlewares["listCredentials"]...)
+	router.POST(options.BaseURL+"/v1/devices/:device/credentials", wrapper.AddCredential, options.OperationMiddlewares["addCredential"]...)
+	router.DELETE(options.BaseURL+"/v1/devices/:device/credentials/:n", wrapper.RevokeCredential, options.OperationMiddlewares["revokeCredential"]...)
+	router.POST(options.BaseURL+"/v1/credentials/import", wrapper.ImportCredentials, options.OperationMiddlewares["importCredentials"]...)
 	router.POST(options.BaseURL+"/v1/devices/:device/cancel", wrapper.CancelDevice, options.OperationMiddlewares["cancelDevice"]...)
 	router.GET(options.BaseURL+"/v1/approvals", wrapper.ListApprovals, options.OperationMiddlewares["listApprovals"]...)
 	router.GET(options.BaseURL+"/v1/groups", wrapper.ListGroups, options.OperationMiddlewares["listGroups"]...)
@@ -4629,6 +4859,76 @@ func (response RollBackCommanddefaultApplicationProblemPlusJSONResponse) VisitRo
 	return err
 }
 
+type ImportCredentialsRequestObject struct {
+	Params      ImportCredentialsParams
+	ContentType string
+	Body        io.Reader
+}
+
+type ImportCredentialsResponseObject interface {
+	VisitImportCredentialsResponse(w http.ResponseWriter) error
+}
+
+type ImportCredentials200ApplicationJsonlResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ImportCredentials200ApplicationJsonlResponse) VisitImportCredentialsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/jsonl")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ImportCredentialsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportCredentialsdefaultApplicationProblemPlusJSONResponse) VisitImportCredentialsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListDevicesRequestObject struct {
 	Params ListDevicesParams
 }
@@ -4899,6 +5199,119 @@ type CancelDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CancelDevicedefaultApplicationProblemPlusJSONResponse) VisitCancelDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCredentialsRequestObject struct {
+	Device OfDevice `json:"device"`
+}
+
+type ListCredentialsResponseObject interface {
+	VisitListCredentialsResponse(w http.ResponseWriter) error
+}
+
+type ListCredentials200JSONResponse CredentialList
+
+func (response ListCredentials200JSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCredentialsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListCredentialsdefaultApplicationProblemPlusJSONResponse) VisitListCredentialsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCredentialRequestObject struct {
+	Device OfDevice `json:"device"`
+	Body   *AddCredentialJSONRequestBody
+}
+
+type AddCredentialResponseObject interface {
+	VisitAddCredentialResponse(w http.ResponseWriter) error
+}
+
+type AddCredential201JSONResponse NewCredential
+
+func (response AddCredential201JSONResponse) VisitAddCredentialResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddCredentialdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddCredentialdefaultApplicationProblemPlusJSONResponse) VisitAddCredentialResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeCredentialRequestObject struct {
+	Device OfDevice `json:"device"`
+	N      int      `json:"n"`
+}
+
+type RevokeCredentialResponseObject interface {
+	VisitRevokeCredentialResponse(w http.ResponseWriter) error
+}
+
+type RevokeCredential204Response struct {
+}
+
+func (response RevokeCredential204Response) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeCredentialdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeCredentialdefaultApplicationProblemPlusJSONResponse) VisitRevokeCredentialResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6145,6 +6558,9 @@ type StrictServerInterface interface {
 	// RollBackCommand Undo a command
 	// (POST /v1/commands/{id}/rollback)
 	RollBackCommand(ctx context.Context, request RollBackCommandRequestObject) (RollBackCommandResponseObject, error)
+	// ImportCredentials Give many devices their credentials
+	// (POST /v1/credentials/import)
+	ImportCredentials(ctx context.Context, request ImportCredentialsRequestObject) (ImportCredentialsResponseObject, error)
 	// ListDevices Devices, in the order of their ids
 	// (GET /v1/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -6163,6 +6579,15 @@ type StrictServerInterface interface {
 	// CancelDevice Empty a device's queue
 	// (POST /v1/devices/{device}/cancel)
 	CancelDevice(ctx context.Context, request CancelDeviceRequestObject) (CancelDeviceResponseObject, error)
+	// ListCredentials A device's credentials, the oldest first
+	// (GET /v1/devices/{device}/credentials)
+	ListCredentials(ctx context.Context, request ListCredentialsRequestObject) (ListCredentialsResponseObject, error)
+	// AddCredential Give a device a credential
+	// (POST /v1/devices/{device}/credentials)
+	AddCredential(ctx context.Context, request AddCredentialRequestObject) (AddCredentialResponseObject, error)
+	// RevokeCredential Revoke a credential
+	// (DELETE /v1/devices/{device}/credentials/{n})
+	RevokeCredential(ctx context.Context, request RevokeCredentialRequestObject) (RevokeCredentialResponseObject, error)
 	// ListEvents What happened, oldest first
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
@@ -6911,6 +7336,34 @@ func (sh *strictHandler) RollBackCommand(ctx echo.Context, id OfCommand) error {
 	return nil
 }
 
+// ImportCredentials operation middleware
+func (sh *strictHandler) ImportCredentials(ctx echo.Context, params ImportCredentialsParams) error {
+	var request ImportCredentialsRequestObject
+
+	request.Params = params
+	request.ContentType = ctx.Request().Header.Get("Content-Type")
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportCredentials(ctx.Request().Context(), request.(ImportCredentialsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportCredentials")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportCredentialsResponseObject); ok {
+		return validResponse.VisitImportCredentialsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListDevices operation middleware
 func (sh *strictHandler) ListDevices(ctx echo.Context, params ListDevicesParams) error {
 	var request ListDevicesRequestObject
@@ -7104,6 +7557,105 @@ func (sh *strictHandler) CancelDevice(ctx echo.Context, device OfDevice) error {
 		return err
 	} else if validResponse, ok := response.(CancelDeviceResponseObject); ok {
 		return validResponse.VisitCancelDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListCredentials operation middleware
+func (sh *strictHandler) ListCredentials(ctx echo.Context, device OfDevice) error {
+	var request ListCredentialsRequestObject
+
+	request.Device = device
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCredentials(ctx.Request().Context(), request.(ListCredentialsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCredentials")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCredentialsResponseObject); ok {
+		return validResponse.VisitListCredentialsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddCredential operation middleware
+func (sh *strictHandler) AddCredential(ctx echo.Context, device OfDevice) error {
+	var request AddCredentialRequestObject
+
+	request.Device = device
+
+	var body AddCredentialJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddCredential(ctx.Request().Context(), request.(AddCredentialRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddCredential")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddCredentialResponseObject); ok {
+		return validResponse.VisitAddCredentialResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeCredential operation middleware
+func (sh *strictHandler) RevokeCredential(ctx echo.Context, device OfDevice, n int) error {
+	var request RevokeCredentialRequestObject
+
+	request.Device = device
+	request.N = n
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeCredential(ctx.Request().Context(), request.(RevokeCredentialRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeCredential")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeCredentialResponseObject); ok {
+		return validResponse.VisitRevokeCredentialResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

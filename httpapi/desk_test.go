@@ -12,19 +12,22 @@ import (
 // desked is what a test may set of commands that are held back, of ways back
 // and of groups.
 type desked struct {
-	decide      func(id command.ID, d command.Decision) (command.View, error)
-	gate        func(id command.ID, what command.Kind, by string) (command.View, error)
-	approvals   func(user string, after int64, limit int) ([]command.View, int64, bool, error)
-	rollback    func(id command.ID, in command.RollbackIntent) (command.Issued, error)
-	preview     func(in command.Intent) (command.Preview, error)
-	putGroup    func(g device.Group, ifVersion int64, by string) (device.Group, bool, error)
-	removeGroup func(name string, ifVersion int64, by string) error
-	groups      func(after string, limit int) ([]device.Group, bool, error)
-	putUser     func(u access.User, ifVersion int64, by string) (access.User, bool, error)
-	removeUser  func(id string, ifVersion int64, by string) error
-	addToken    func(user, note string, expires time.Time, by string) (access.TokenRecord, string, error)
-	revoke      func(user string, n int, by string) error
-	users       func(after string, limit int) ([]access.User, bool, error)
+	decide        func(id command.ID, d command.Decision) (command.View, error)
+	gate          func(id command.ID, what command.Kind, by string) (command.View, error)
+	approvals     func(user string, after int64, limit int) ([]command.View, int64, bool, error)
+	rollback      func(id command.ID, in command.RollbackIntent) (command.Issued, error)
+	preview       func(in command.Intent) (command.Preview, error)
+	putGroup      func(g device.Group, ifVersion int64, by string) (device.Group, bool, error)
+	removeGroup   func(name string, ifVersion int64, by string) error
+	groups        func(after string, limit int) ([]device.Group, bool, error)
+	putUser       func(u access.User, ifVersion int64, by string) (access.User, bool, error)
+	removeUser    func(id string, ifVersion int64, by string) error
+	addToken      func(user, note string, expires time.Time, by string) (access.TokenRecord, string, error)
+	revoke        func(user string, n int, by string) error
+	addCredential func(p device.Proof, by string) (device.Credential, device.Secret, error)
+	uncredit      func(name string, n int, by string) error
+	importAll     func(proofs []device.Proof, makeDevices bool, by string) ([]device.Imported, error)
+	users         func(after string, limit int) ([]access.User, bool, error)
 }
 
 func (d *desk) PutUser(_ context.Context, u access.User, ifVersion int64, by string) (access.User, bool, error) {
@@ -211,4 +214,37 @@ func rolloutCommand(s command.GateState) command.View {
 	v.Tally.Add(*pumpCommand(command.Succeeded).Only)
 	v.Tally.Pending = 2
 	return v
+}
+
+func (d *desk) AddCredential(_ context.Context, p device.Proof, by string) (c device.Credential, made device.Secret, err error) {
+	if d.addCredential != nil {
+		return d.addCredential(p, by)
+	}
+	if p.Kind == device.PSK && p.Secret == nil {
+		made = device.Secret("0123456789abcdef")
+	}
+	return device.Credential{Device: p.Device, N: 3, Kind: p.Kind, CreatedAt: noon, CreatedBy: by}, made, nil
+}
+
+func (d *desk) RevokeCredential(_ context.Context, name string, n int, by string) error {
+	if d.uncredit != nil {
+		return d.uncredit(name, n, by)
+	}
+	return nil
+}
+
+func (d *desk) ImportCredentials(_ context.Context, proofs []device.Proof, makeDevices bool, by string) ([]device.Imported, error) {
+	if d.importAll != nil {
+		return d.importAll(proofs, makeDevices, by)
+	}
+	return make([]device.Imported, len(proofs)), nil
+}
+
+func (d *desk) Credentials(_ context.Context, name string) ([]device.Credential, error) {
+	seal := device.Seal{Key: 1, Bytes: []byte("sealed")}
+	return []device.Credential{
+		{Device: name, N: 1, Kind: device.PSK, CreatedAt: noon.AddDate(0, -1, 0), RevokedAt: noon.AddDate(0, 0, -2), RevokedBy: "admin"},
+		{Device: name, N: 2, Kind: device.PSK, Seal: seal, Digest: [32]byte{0xaa}, CreatedAt: noon.AddDate(0, 0, -2), CreatedBy: "admin", UsedAt: noon.Add(-time.Hour)},
+		{Device: name, N: 3, Kind: device.Certificate, Seal: seal, Digest: [32]byte{0xbb}, CreatedAt: noon.AddDate(0, 0, -1), ExpiresAt: noon},
+	}, nil
 }

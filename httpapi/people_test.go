@@ -19,6 +19,7 @@ import (
 	"behest/access"
 	"behest/command/dispatch"
 	"behest/device"
+	"behest/device/vault"
 	"behest/schema"
 	"behest/store/sqlite"
 )
@@ -146,7 +147,15 @@ func inTown(t *testing.T) *town {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	book := access.NewBook(time.Now)
-	d := dispatch.New(store, nowhere{}, dispatch.Options{Dev: true, Book: book, Schemas: schema.New()})
+	keys, err := vault.Parse([]byte(vault.Line(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	door, err := dispatch.NewDoor(ctx, store, keys, dispatch.DoorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dispatch.New(store, nowhere{}, dispatch.Options{Dev: true, Book: book, Door: door, Schemas: schema.New()})
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{store.Run, d.Run} {
 		running.Go(func() {

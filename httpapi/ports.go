@@ -16,6 +16,7 @@ type UseCases interface {
 	Deciding
 	Keeping
 	Granting
+	Crediting
 }
 
 // Issuing is of commands as they come and go.
@@ -80,6 +81,17 @@ type Granting interface {
 	RevokeToken(ctx context.Context, user string, n int, by string) error
 }
 
+// Crediting is of how devices prove who they are.
+type Crediting interface {
+	// AddCredential gives a device a credential. made is a secret that was made
+	// for it, and is kept nowhere in clear; nil: none was.
+	AddCredential(ctx context.Context, p device.Proof, by string) (c device.Credential, made device.Secret, err error)
+	// RevokeCredential ends one at once, and the sessions that it was used for.
+	RevokeCredential(ctx context.Context, name string, n int, by string) error
+	// ImportCredentials gives many in one commit, each answered at its own place.
+	ImportCredentials(ctx context.Context, proofs []device.Proof, makeDevices bool, by string) ([]device.Imported, error)
+}
+
 // Reads are what operators can look at: committed state, never a promise.
 type Reads interface {
 	CommandReads
@@ -110,6 +122,8 @@ type CommandReads interface {
 type SolutionReads interface {
 	Device(ctx context.Context, name string) (device.View, error)
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
+	// Credentials lists a device's, the oldest first, also those that were revoked.
+	Credentials(ctx context.Context, device string) ([]device.Credential, error)
 	// Type is the latest version of a command type, also if that retired it.
 	Type(ctx context.Context, name string) (command.Type, error)
 	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)

@@ -26,23 +26,26 @@ const (
 	editBodyMax    = 64 << 10  // 32 labels, each character escaped
 	hookBodyMax    = 32 << 10  // a URL of 2 KiB and 64 types, each character escaped
 	typeBodyMax    = 512 << 10 // two schemas of 64 KiB, indented or escaped
+	importBodyMax  = 512 << 20 // a million lines of 512 bytes; nobody keeps more than one of them
 )
 
 var bodyMax = map[string]int64{
-	"POST /v1/commands":               commandBodyMax,
-	"POST /v1/commands/batch":         batchBodyMax,
-	"POST /v1/commands/preview":       commandBodyMax,
-	"POST /v1/commands/{id}/cancel":   cancelBodyMax,
-	"POST /v1/commands/{id}/approve":  decideBodyMax,
-	"POST /v1/commands/{id}/deny":     decideBodyMax,
-	"POST /v1/commands/{id}/rollback": cancelBodyMax,
-	"PUT /v1/groups/{name}":           decideBodyMax,
-	"PUT /v1/users/{id}":              userBodyMax,
-	"POST /v1/users/{id}/tokens":      decideBodyMax,
-	"PUT /v1/devices/{device}":        editBodyMax,
-	"PATCH /v1/devices/{device}":      editBodyMax,
-	"PUT /v1/types/{name}":            typeBodyMax,
-	"PUT /v1/webhooks/{id}":           hookBodyMax,
+	"POST /v1/credentials/import":           importBodyMax,
+	"POST /v1/devices/{device}/credentials": decideBodyMax,
+	"POST /v1/commands":                     commandBodyMax,
+	"POST /v1/commands/batch":               batchBodyMax,
+	"POST /v1/commands/preview":             commandBodyMax,
+	"POST /v1/commands/{id}/cancel":         cancelBodyMax,
+	"POST /v1/commands/{id}/approve":        decideBodyMax,
+	"POST /v1/commands/{id}/deny":           decideBodyMax,
+	"POST /v1/commands/{id}/rollback":       cancelBodyMax,
+	"PUT /v1/groups/{name}":                 decideBodyMax,
+	"PUT /v1/users/{id}":                    userBodyMax,
+	"POST /v1/users/{id}/tokens":            decideBodyMax,
+	"PUT /v1/devices/{device}":              editBodyMax,
+	"PATCH /v1/devices/{device}":            editBodyMax,
+	"PUT /v1/types/{name}":                  typeBodyMax,
+	"PUT /v1/webhooks/{id}":                 hookBodyMax,
 }
 
 // bodyWithin is how long a body may take to arrive: 8 MiB at 2 Mbit/s.
@@ -81,6 +84,29 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 	return body, nil
 }
 
+// streamed reports whether the body is lines, which the handler reads as they
+// come.
+func (rt *route) streamed() bool {
+	return rt.op.RequestBody != nil && rt.op.RequestBody.Value.Content["*/*"] != nil
+}
+
+// readOn leaves the body to the handler, and only sees to its bounds.
+func (s *Server) readOn(next echo.HandlerFunc, rt *route, c echo.Context) error {
+	r, limit := c.Request(), bodyMax[rt.pattern]
+	if r.ContentLength == 0 {
+		return malformed(command.Field{Detail: "is empty; lines are expected"})
+	}
+	if r.ContentLength > limit {
+		c.Response().Header().Set("Connection", "close")
+		return tooLarge(limit)
+	}
+	if faults := rt.faults(c, false, nil); len(faults) > 0 {
+		return malformed(faults...)
+	}
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, limit)
+	return next(c)
+}
+
 // setReadDeadline bounds reading, where there is a connection to bound.
 func setReadDeadline(rc *http.ResponseController, when time.Time) error {
 	if err := rc.SetReadDeadline(when); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -114,14 +140,24 @@ func unread(err error, limit int64) error {
 
 // jsonOnly refuses every content type but JSON in UTF-8.
 func jsonOnly(types []string) error {
-	if len(types) == 1 {
-		kind, params, err := mime.ParseMediaType(types[0])
-		charset, said := params["charset"]
-		if err == nil && kind == "application/json" && (!said || strings.EqualFold(charset, "utf-8")) {
-			return nil
-		}
+	if kind := mediaOf(types); kind == "application/json" {
+		return nil
 	}
 	return command.Errorf(command.CodeMediaType, "send Content-Type: application/json, in UTF-8")
+}
+
+// mediaOf is the content type of a body in UTF-8; empty: it has none that can
+// be read, or another charset.
+func mediaOf(types []string) string {
+	if len(types) != 1 {
+		return ""
+	}
+	kind, params, err := mime.ParseMediaType(types[0])
+	charset, said := params["charset"]
+	if err != nil || said && !strings.EqualFold(charset, "utf-8") {
+		return ""
+	}
+	return kind
 }
 
 // read takes in the body, strictly, and leaves it to the handlers as it came.
@@ -130,6 +166,9 @@ func (s *Server) read(next echo.HandlerFunc) echo.HandlerFunc {
 		rt, ok := s.routes[routeKey(c)]
 		if !ok {
 			return next(c)
+		}
+		if rt.streamed() {
+			return s.readOn(next, rt, c)
 		}
 		r := c.Request()
 		body, err := rt.readBody(c.Response(), r)

@@ -25,6 +25,7 @@ const (
 	drainWithin    = 10 * time.Second // from the end of Serve's context; every wait ends at once
 	waitersMax     = 10_000           // answers that wait at once; each holds a goroutine and 20 KiB
 	streamsMax     = 1000             // event streams at once; each looks at every commit
+	importsMax     = 8                // imports at once, two of a user: the store takes them no faster
 )
 
 // Options are what may be left to their zero values.
@@ -68,6 +69,7 @@ type Server struct {
 	strangers *pace   // by address
 	waiting   *places // one for each answer that waits
 	streams   *places // likewise for each event stream
+	imports   *places // likewise for each import
 	closing   context.Context
 	close     context.CancelFunc
 }
@@ -100,7 +102,8 @@ func New(u UseCases, r Reads, p People, o Options) (*Server, error) {
 		use: u, reads: r, people: p, log: o.Logger, version: o.Version, solo: o.Solo, now: o.Now,
 		events: o.Log, webhooks: o.Webhooks, metrics: o.Metrics,
 		pages: pages, waiting: newPlaces(o.WaitersMax), streams: newPlaces(o.StreamsMax),
-		users: newPace(o.Rate, burstSeconds*o.Rate, o.Now), strangers: newPace(strangerRate, strangerBurst, o.Now),
+		imports: newPlaces(importsMax),
+		users:   newPace(o.Rate, burstSeconds*o.Rate, o.Now), strangers: newPace(strangerRate, strangerBurst, o.Now),
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.contract, err = contractJSON(doc); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"behest/device"
 	"behest/store/sqlite"
 )
 
@@ -20,11 +21,17 @@ func Open(ctx context.Context, dsn string, o sqlite.Options) (*sqlite.Store, err
 // Check examines the store that dsn names without changing it, also while a
 // server uses it.
 func Check(ctx context.Context, dsn string) (sqlite.Report, error) {
+	return CheckSeals(ctx, dsn, nil)
+}
+
+// CheckSeals is Check by somebody who can try whether the seal of a credential
+// opens; nil: nobody can.
+func CheckSeals(ctx context.Context, dsn string, opens func(*device.Credential) error) (sqlite.Report, error) {
 	path, err := sqlitePath(dsn)
 	if err != nil {
 		return sqlite.Report{}, err
 	}
-	return sqlite.Check(ctx, path)
+	return sqlite.CheckSeals(ctx, path, opens)
 }
 
 // sqlitePath is the file that dsn names.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
+	"behest/device"
 	"behest/store"
 	"behest/store/sqlite"
 )
@@ -14,12 +17,18 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Verify a database, also while a server runs on it", Args: noArgs,
 		Long: `Verify a database: its pages, its references, the rules that Behest keeps
-among its rows, and the chain of hashes over its log, from where it was cut and
-signed. It reads only, and may run beside a server. It prints what it counted, and every fault; with a fault
+among its rows, the chain of hashes over its log, from where it was cut and
+signed, and, if DIR/device-keys is there, that the devices' credentials open
+with it. It reads only, and may run beside a server. It prints what it counted,
+and every fault; with a fault
 the exit code is 1.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			data, _ := cmd.Flags().GetString("data")
-			report, err := store.Check(cmd.Context(), config{Data: data}.path(databaseFile))
+			opens, err := opener(config{Data: data}.path(deviceKeysFile))
+			if err != nil {
+				return err
+			}
+			report, err := store.CheckSeals(cmd.Context(), config{Data: data}.path(databaseFile), opens)
 			if err != nil {
 				return err
 			}
@@ -28,6 +37,19 @@ the exit code is 1.`,
 	}
 	cmd.Flags().String("data", "./data", "directory of the database")
 	return cmd
+}
+
+// opener tries whether credentials open with the keys in a file; nil: it is not
+// there.
+func opener(path string) (func(*device.Credential) error, error) {
+	keys, err := readDeviceKeys(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return func(c *device.Credential) error {
+		_, err := keys.Open(c)
+		return err
+	}, err
 }
 
 // noArgs refuses arguments as a mistake in the command line.
@@ -41,7 +63,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // printReport prints what a check counted and what it found.
 func printReport(w io.Writer, r sqlite.Report) error {
 	fmt.Fprintf(w, "schema %d, epoch %d\n", r.Schema, r.Epoch)
-	fmt.Fprintf(w, "%d devices, %d versions of types, %d users with %d tokens, %d commands, %d executions (%d open), %d earlier reports\n", r.Devices, r.Types, r.Users, r.Tokens, r.Commands, r.Executions, r.Open, r.Reports)
+	fmt.Fprintf(w, "%d devices, %d versions of types, %d users with %d tokens, %d credentials, %d commands, %d executions (%d open), %d earlier reports\n", r.Devices, r.Types, r.Users, r.Tokens, r.Credentials, r.Commands, r.Executions, r.Open, r.Reports)
 	fmt.Fprintf(w, "%d webhooks with %d deliveries\n", r.Hooks, r.Deliveries)
 	fmt.Fprintf(w, "%d events in %d commits; the last is sealed by %s\n", r.Events-r.Cut, r.Groups, r.Hash)
 	if r.Cut > 0 {

@@ -4,10 +4,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"behest/coap/dtls"
@@ -81,8 +79,10 @@ func (s *system) listenCoAPS() error {
 	}
 	if s.secured.dtls, err = dtls.New(conn, keys, o); err != nil {
 		_ = conn.Close() // nothing was sent
+		return err
 	}
-	return err
+	s.door.Bind(s.secured.dtls.Recheck)
+	return nil
 }
 
 // parted passes on that a session is over.
@@ -96,7 +96,7 @@ func (s *system) parted(session dtls.Session, why dtls.Reason) {
 // shows to those with a certificate.
 func (s *system) credentials() (dtls.Credentials, *certificate, error) {
 	if s.config.CoAPSCert == "" {
-		return strangers{}, nil, nil
+		return entrance{door: s.door}, nil, nil
 	}
 	own, err := readCertificate(s.config.CoAPSCert, s.config.CoAPSKey, s.log, time.Now)
 	if err != nil {
@@ -105,11 +105,11 @@ func (s *system) credentials() (dtls.Credentials, *certificate, error) {
 	if key, ok := own.loaded.Leaf.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
 		return nil, nil, fmt.Errorf("the certificate in %s has a key that is not on P-256, which is what devices know", s.config.CoAPSCert)
 	}
-	roots, err := readAuthorities(s.config.CoAPSClientCA)
+	authorities, err := readAuthorities(s.config.CoAPSClientCA, s.log, time.Now)
 	if err != nil {
 		return nil, nil, err
 	}
-	return strangers{roots}, own, nil
+	return entrance{s.door, authorities}, own, nil
 }
 
 // device is the certificate for a handshake with a device.
@@ -117,23 +117,3 @@ func (c *certificate) device() *tls.Certificate {
 	pair, _ := c.present(nil) // it has one, whatever became of the files
 	return pair
 }
-
-// readAuthorities reads certificates of authorities from a PEM file.
-func readAuthorities(path string) (*x509.CertPool, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the authorities: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
-	}
-	return roots, nil
-}
-
-// strangers are all who have no certificate of an authority: no keys are kept.
-type strangers struct{ roots *x509.CertPool }
-
-func (strangers) PSKs(string) [][]byte         { return nil }
-func (s strangers) Roots() *x509.CertPool      { return s.roots }
-func (strangers) Revoked(dtls.Credential) bool { return false }

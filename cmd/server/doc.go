@@ -3,6 +3,7 @@
 //
 //	server [--dev] [--data DIR] [--http ADDR] [--coap ADDR] ...
 //	server check [--data DIR]
+//	server rekey [--data DIR]
 //	server version [-o json]
 //
 // A setting comes from a flag, else from the environment (BEHEST_DATA for

@@ -70,6 +70,6 @@ the environment beats the file.`,
 	configFlags(root.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(checkCommand(), versionCommand())
+	root.AddCommand(checkCommand(), rekeyCommand(), versionCommand())
 	return root
 }

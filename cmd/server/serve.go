@@ -67,6 +67,8 @@ type system struct {
 	clock    *dispatch.Clock
 	book     *access.Book
 	token    tokenFile
+	door     *dispatch.Door
+	firstKey bool // the keys of credentials were made at this start
 	dispatch *dispatch.Dispatcher
 	coap     *coap.Server
 	webhooks *webhook.Service
@@ -99,6 +101,9 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if s.token, err = readTokenFile(c); err != nil {
 		return nil, err
 	}
+	if err := s.openDoor(ctx); err != nil {
+		return nil, err
+	}
 	pages, err := pageKey(c.path(pageKeyFile))
 	if err != nil {
 		return nil, err
@@ -121,7 +126,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	}
 	s.book = access.NewBook(s.clock.Now)
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{
-		Clock: s.clock, Dev: c.Dev, Solo: c.Solo, Book: s.book, Key: key[:], Schemas: schema.New(), Logger: log,
+		Clock: s.clock, Dev: c.Dev, Solo: c.Solo, Book: s.book, Door: s.door, Key: key[:], Schemas: schema.New(), Logger: log,
 	})
 	s.coap.Bind(s.dispatch)
 	proxies, err := c.proxies()
@@ -230,6 +235,9 @@ func (s *system) announce(context.Context) error {
 	s.log.Info("serving", "version", release, "mode", mode, "http", s.scheme()+"://"+http, "coap", "coap://"+coap, "coaps", coaps, "data", s.config.Data)
 	if s.config.Solo {
 		s.log.Warn("--solo: who asks for a command may be among those who approve it, and its events say so")
+	}
+	if s.firstKey {
+		s.log.Info("a key for the devices' credentials was made; keep a copy of it, apart from those of the database", "file", s.config.path(deviceKeysFile))
 	}
 	if !netip.MustParseAddrPort(coap).Addr().IsLoopback() {
 		s.log.Warn("plain CoAP listens beyond loopback: anybody there can read and forge commands", "coap", coap)

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"behest/command"
@@ -59,8 +57,6 @@ type Door struct {
 	log     *slog.Logger
 	nobody  device.Credential // opened in the place of what is not there
 	recheck func(name string)
-
-	roots atomic.Pointer[x509.CertPool]
 
 	mu   sync.Mutex // guards used
 	used map[usedCredential]time.Time
@@ -117,12 +113,6 @@ func (d *Door) revoked(name string) {
 		d.recheck(name)
 	}
 }
-
-// Trust takes the authorities of client certificates from now on; nil: none.
-func (d *Door) Trust(roots *x509.CertPool) { d.roots.Store(roots) }
-
-// Roots are the authorities of client certificates; nil: none is taken.
-func (d *Door) Roots() *x509.CertPool { return d.roots.Load() }
 
 // PSKs are the keys with which a device may come in now, the newest first. For
 // a stranger, and for a device with fewer than it could have, as many seals are

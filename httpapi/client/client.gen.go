@@ -191,6 +191,24 @@ func (e CommandTypeRetired) Valid() bool {
 	}
 }
 
+// Defines values for CredentialKind.
+const (
+	CredentialKindCertificate CredentialKind = "certificate"
+	CredentialKindPsk         CredentialKind = "psk"
+)
+
+// Valid indicates whether the value is a known member of the CredentialKind enum.
+func (e CredentialKind) Valid() bool {
+	switch e {
+	case CredentialKindCertificate:
+		return true
+	case CredentialKindPsk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DecisionDecision.
 const (
 	DecisionDecisionApprove DecisionDecision = "approve"
@@ -888,6 +906,59 @@ type Condition struct {
 // Counts How many executions are in which state. States without any are left out.
 type Counts map[string]int
 
+// Credential defines model for Credential.
+type Credential struct {
+	// N Its number among the device's.
+	N int `json:"n"`
+
+	// Kind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+	Kind CredentialKind `json:"kind"`
+
+	// Counts Whether the device can come in with it now.
+	Counts bool `json:"counts"`
+
+	// Fingerprint Of a certificate: the SHA-256 of its DER, in hexadecimal.
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+
+	// CreatedBy The user who gave it. Left out when it was the server.
+	CreatedBy string `json:"created_by,omitempty"`
+
+	// ExpiresAt Of a certificate: when it ends.
+	ExpiresAt *Moment `json:"expires_at,omitempty"`
+
+	// LastUsedAt To the hour or so. Left out if it was not.
+	LastUsedAt *Moment `json:"last_used_at,omitempty"`
+
+	// RevokedAt Left out if it was not.
+	RevokedAt *Moment `json:"revoked_at,omitempty"`
+
+	// RevokedBy The user who revoked it.
+	RevokedBy string `json:"revoked_by,omitempty"`
+}
+
+// CredentialKind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+type CredentialKind string
+
+// CredentialList defines model for CredentialList.
+type CredentialList struct {
+	Items []Credential `json:"items"`
+}
+
+// CredentialRule defines model for CredentialRule.
+type CredentialRule struct {
+	// Kind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+	Kind CredentialKind `json:"kind"`
+
+	// Secret Of a `psk`: 16 to 64 bytes in hexadecimal. Left out: it is made here.
+	Secret *string `json:"secret,omitempty"`
+
+	// Pem Of a `certificate`: it, in PEM. Its key is on P-256, and its subject's CN is the device's id.
+	Pem string `json:"pem,omitempty"`
+}
+
 // Decide defines model for Decide.
 type Decide struct {
 	// Comment Why. At most 1024 bytes.
@@ -1312,6 +1383,51 @@ type Health struct {
 // HealthStatus Always `ok`; anything else is a problem.
 type HealthStatus string
 
+// ImportCounts What was committed so far, or refused.
+type ImportCounts struct {
+	// Added Credentials that are there from now on.
+	Added int `json:"added"`
+
+	// Already Those that the device had.
+	Already int `json:"already"`
+
+	// Refused Lines that were refused.
+	Refused int `json:"refused"`
+}
+
+// ImportFault Why the line was refused, or why the import stopped there.
+type ImportFault struct {
+	// Code What to program against. 400 `malformed`; 401 `unauthenticated`; 403 `forbidden`; 404 `not_found`; 405
+	// `method_not_allowed`; 409 `conflict`, `contradiction`; 412 `precondition`; 413 `too_large`; 415
+	// `media_type`; 422 `invalid`, `unknown_device`; 429 `too_many`, `device_full`; 500 `internal`; 503
+	// `unavailable` (nothing was done), `outcome_unknown` (it may have been done).
+	Code ErrorCode `json:"code"`
+
+	// Detail The same for people. It never repeats a secret.
+	Detail string `json:"detail"`
+
+	// Device Whose line it is, if that could be read.
+	Device string `json:"device,omitempty"`
+}
+
+// ImportNote defines model for ImportNote.
+type ImportNote struct {
+	// Line The line that this is about, or the last one that was read. The first is 1.
+	Line int `json:"line"`
+
+	// Refused Why the line was refused, or why the import stopped there.
+	Refused *ImportFault `json:"refused,omitempty"`
+
+	// SoFar What was committed so far, or refused.
+	SoFar *ImportCounts `json:"so_far,omitempty"`
+
+	// Done All lines were read. Only on the last line.
+	Done bool `json:"done,omitempty"`
+
+	// Stopped Why the line was refused, or why the import stopped there.
+	Stopped *ImportFault `json:"stopped,omitempty"`
+}
+
 // Intent What is asked of whom, and until when.
 type Intent struct {
 	// AllowUnregistered Devices that never registered may be among the targets.
@@ -1378,6 +1494,21 @@ type Me struct {
 
 // Moment A moment, RFC 3339 in UTC with milliseconds.
 type Moment = time.Time
+
+// NewCredential defines model for NewCredential.
+type NewCredential struct {
+	// N Its number among the device's.
+	N int `json:"n"`
+
+	// Kind How a device proves itself: `psk`, a secret that it shares with the server; `certificate`, one of its own.
+	Kind CredentialKind `json:"kind"`
+
+	// Secret In hexadecimal, if it was made here. It is shown this once.
+	Secret string `json:"secret,omitempty"`
+
+	// CreatedAt A moment, RFC 3339 in UTC with milliseconds.
+	CreatedAt Moment `json:"created_at"`
+}
 
 // NewToken defines model for NewToken.
 type NewToken struct {
@@ -1993,6 +2124,12 @@ type ListExecutionsParams struct {
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
+// ImportCredentialsParams defines parameters for ImportCredentials.
+type ImportCredentialsParams struct {
+	// MakeDevices Make the devices known that are not.
+	MakeDevices *bool `form:"make_devices,omitempty" json:"make_devices,omitempty"`
+}
+
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
 	// Label A label that must be there, as `KEY=VALUE`. Repeated: all of them must.
@@ -2170,6 +2307,9 @@ type EditDeviceJSONRequestBody = DeviceEdit
 
 // PutDeviceJSONRequestBody defines body for PutDevice for application/json ContentType.
 type PutDeviceJSONRequestBody = DeviceEdit
+
+// AddCredentialJSONRequestBody defines body for AddCredential for application/json ContentType.
+type AddCredentialJSONRequestBody = CredentialRule
 
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody = GroupRule
@@ -2532,6 +2672,22 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
 	RollBackCommand(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ImportCredentialsWithBody Give many devices their credentials
+	//
+	// A line each, at most a million of 8,192 bytes. As `application/jsonl` a line is an object: a CredentialRule with the member `device`,
+	// whose `kind` may be left out for `psk`. As `text/csv` the first line names the columns, `device` and `secret`; lines do not
+	// span. Empty lines mean nothing. Every secret is in its line; none is made here.
+	//
+	// Lines are committed in groups, and the answer, which begins at once, has a line for each that was refused, one each
+	// 1,024 lines to say how far it is, and a last one with `done` or `stopped`. What the device has already counts as `already`
+	// and is no fault, so that an import that broke off can be done again. After 1,000 refused lines it stops. Read the answer while
+	// you send; a user has two imports at a time (429). For admins of all devices.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/credentials/import (the `ImportCredentials` operationId).
+	ImportCredentialsWithBody(ctx context.Context, params *ImportCredentialsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDevices Devices, in the order of their ids
 	//
 	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
@@ -2596,6 +2752,53 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 	CancelDevice(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListCredentials A device's credentials, the oldest first
+	//
+	// What is known of them, also of those that were revoked, of which the last 256 are kept. No secret is shown. For admins.
+	//
+	// Corresponds with GET /v1/devices/{device}/credentials (the `ListCredentials` operationId).
+	ListCredentials(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddCredentialWithBody Give a device a credential
+	//
+	// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+	// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+	// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+	// its own comes in with no other.
+	//
+	// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+	// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+	// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+	AddCredentialWithBody(ctx context.Context, device OfDevice, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddCredential Give a device a credential
+	//
+	// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+	// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+	// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+	// its own comes in with no other.
+	//
+	// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+	// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+	// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+	AddCredential(ctx context.Context, device OfDevice, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeCredential Revoke a credential
+	//
+	// It is refused from now on, and sessions that were made with it end. It does not come back, as this device's or another's. Saying
+	// it twice changes nothing. For admins.
+	//
+	// Corresponds with DELETE /v1/devices/{device}/credentials/{n} (the `RevokeCredential` operationId).
+	RevokeCredential(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListEvents What happened, oldest first
 	//
@@ -3399,6 +3602,32 @@ func (c *Client) RollBackCommand(ctx context.Context, id OfCommand, body RollBac
 	return c.Client.Do(req)
 }
 
+// ImportCredentialsWithBody Give many devices their credentials
+//
+// A line each, at most a million of 8,192 bytes. As `application/jsonl` a line is an object: a CredentialRule with the member `device`,
+// whose `kind` may be left out for `psk`. As `text/csv` the first line names the columns, `device` and `secret`; lines do not
+// span. Empty lines mean nothing. Every secret is in its line; none is made here.
+//
+// Lines are committed in groups, and the answer, which begins at once, has a line for each that was refused, one each
+// 1,024 lines to say how far it is, and a last one with `done` or `stopped`. What the device has already counts as `already`
+// and is no fault, so that an import that broke off can be done again. After 1,000 refused lines it stops. Read the answer while
+// you send; a user has two imports at a time (429). For admins of all devices.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/credentials/import (the `ImportCredentials` operationId).
+func (c *Client) ImportCredentialsWithBody(ctx context.Context, params *ImportCredentialsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportCredentialsRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListDevices Devices, in the order of their ids
 //
 // Corresponds with GET /v1/devices (the `ListDevices` operationId).
@@ -3534,6 +3763,93 @@ func (c *Client) PutDevice(ctx context.Context, device OfDevice, params *PutDevi
 // Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 func (c *Client) CancelDevice(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCancelDeviceRequest(c.Server, device)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListCredentials A device's credentials, the oldest first
+//
+// What is known of them, also of those that were revoked, of which the last 256 are kept. No secret is shown. For admins.
+//
+// Corresponds with GET /v1/devices/{device}/credentials (the `ListCredentials` operationId).
+func (c *Client) ListCredentials(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCredentialsRequest(c.Server, device)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddCredentialWithBody Give a device a credential
+//
+// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+// its own comes in with no other.
+//
+// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+func (c *Client) AddCredentialWithBody(ctx context.Context, device OfDevice, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddCredentialRequestWithBody(c.Server, device, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddCredential Give a device a credential
+//
+// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+// its own comes in with no other.
+//
+// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+func (c *Client) AddCredential(ctx context.Context, device OfDevice, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddCredentialRequest(c.Server, device, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeCredential Revoke a credential
+//
+// It is refused from now on, and sessions that were made with it end. It does not come back, as this device's or another's. Saying
+// it twice changes nothing. For admins.
+//
+// Corresponds with DELETE /v1/devices/{device}/credentials/{n} (the `RevokeCredential` operationId).
+func (c *Client) RevokeCredential(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeCredentialRequest(c.Server, device, n)
 	if err != nil {
 		return nil, err
 	}
@@ -5186,6 +5502,62 @@ func NewRollBackCommandRequestWithBody(server string, id OfCommand, contentType 
 	return req, nil
 }
 
+// NewImportCredentialsRequestWithBody constructs an http.Request for the ImportCredentials method, with any body, and a specified content type
+func NewImportCredentialsRequestWithBody(server string, params *ImportCredentialsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/credentials/import")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.MakeDevices != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "make_devices", *params.MakeDevices, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListDevicesRequest constructs an http.Request for the ListDevices method
 func NewListDevicesRequest(server string, params *ListDevicesParams) (*http.Request, error) {
 	var err error
@@ -5498,6 +5870,128 @@ func NewCancelDeviceRequest(server string, device OfDevice) (*http.Request, erro
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListCredentialsRequest constructs an http.Request for the ListCredentials method
+func NewListCredentialsRequest(server string, device OfDevice) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/credentials", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddCredentialRequest calls the generic AddCredential builder with application/json body
+func NewAddCredentialRequest(server string, device OfDevice, body AddCredentialJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddCredentialRequestWithBody(server, device, "application/json", bodyReader)
+}
+
+// NewAddCredentialRequestWithBody constructs an http.Request for the AddCredential method, with any body, and a specified content type
+func NewAddCredentialRequestWithBody(server string, device OfDevice, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/credentials", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRevokeCredentialRequest constructs an http.Request for the RevokeCredential method
+func NewRevokeCredentialRequest(server string, device OfDevice, n int) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "n", n, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/credentials/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -7161,6 +7655,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
 	RollBackCommandWithResponse(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
 
+	// ImportCredentialsWithBodyWithResponse Give many devices their credentials
+	//
+	// A line each, at most a million of 8,192 bytes. As `application/jsonl` a line is an object: a CredentialRule with the member `device`,
+	// whose `kind` may be left out for `psk`. As `text/csv` the first line names the columns, `device` and `secret`; lines do not
+	// span. Empty lines mean nothing. Every secret is in its line; none is made here.
+	//
+	// Lines are committed in groups, and the answer, which begins at once, has a line for each that was refused, one each
+	// 1,024 lines to say how far it is, and a last one with `done` or `stopped`. What the device has already counts as `already`
+	// and is no fault, so that an import that broke off can be done again. After 1,000 refused lines it stops. Read the answer while
+	// you send; a user has two imports at a time (429). For admins of all devices.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/credentials/import (the `ImportCredentials` operationId).
+	ImportCredentialsWithBodyWithResponse(ctx context.Context, params *ImportCredentialsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportCredentialsResponse, error)
+
 	// ListDevicesWithResponse Devices, in the order of their ids
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7233,6 +7743,57 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices/{device}/cancel (the `CancelDevice` operationId).
 	CancelDeviceWithResponse(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*CancelDeviceResponse, error)
+
+	// ListCredentialsWithResponse A device's credentials, the oldest first
+	//
+	// What is known of them, also of those that were revoked, of which the last 256 are kept. No secret is shown. For admins.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices/{device}/credentials (the `ListCredentials` operationId).
+	ListCredentialsWithResponse(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error)
+
+	// AddCredentialWithBodyWithResponse Give a device a credential
+	//
+	// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+	// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+	// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+	// its own comes in with no other.
+	//
+	// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+	// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+	// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+	AddCredentialWithBodyWithResponse(ctx context.Context, device OfDevice, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error)
+
+	// AddCredentialWithResponse Give a device a credential
+	//
+	// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+	// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+	// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+	// its own comes in with no other.
+	//
+	// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+	// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+	// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+	AddCredentialWithResponse(ctx context.Context, device OfDevice, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error)
+
+	// RevokeCredentialWithResponse Revoke a credential
+	//
+	// It is refused from now on, and sessions that were made with it end. It does not come back, as this device's or another's. Saying
+	// it twice changes nothing. For admins.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/devices/{device}/credentials/{n} (the `RevokeCredential` operationId).
+	RevokeCredentialWithResponse(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*RevokeCredentialResponse, error)
 
 	// ListEventsWithResponse What happened, oldest first
 	//
@@ -8494,6 +9055,47 @@ func (r RollBackCommandResponse) ContentType() string {
 	return ""
 }
 
+type ImportCredentialsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ImportCredentialsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ImportCredentialsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImportCredentialsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImportCredentialsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImportCredentialsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListDevicesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8805,6 +9407,143 @@ func (r CancelDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CancelDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListCredentialsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CredentialList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCredentialsResponse) GetJSON200() *CredentialList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListCredentialsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCredentialsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCredentialsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCredentialsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCredentialsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *NewCredential
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddCredentialResponse) GetJSON201() *NewCredential {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddCredentialResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddCredentialResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeCredentialResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeCredentialResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10559,6 +11298,28 @@ func (c *ClientWithResponses) RollBackCommandWithResponse(ctx context.Context, i
 	return ParseRollBackCommandResponse(rsp)
 }
 
+// ImportCredentialsWithBodyWithResponse Give many devices their credentials
+//
+// A line each, at most a million of 8,192 bytes. As `application/jsonl` a line is an object: a CredentialRule with the member `device`,
+// whose `kind` may be left out for `psk`. As `text/csv` the first line names the columns, `device` and `secret`; lines do not
+// span. Empty lines mean nothing. Every secret is in its line; none is made here.
+//
+// Lines are committed in groups, and the answer, which begins at once, has a line for each that was refused, one each
+// 1,024 lines to say how far it is, and a last one with `done` or `stopped`. What the device has already counts as `already`
+// and is no fault, so that an import that broke off can be done again. After 1,000 refused lines it stops. Read the answer while
+// you send; a user has two imports at a time (429). For admins of all devices.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/credentials/import (the `ImportCredentials` operationId).
+func (c *ClientWithResponses) ImportCredentialsWithBodyWithResponse(ctx context.Context, params *ImportCredentialsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportCredentialsResponse, error) {
+	rsp, err := c.ImportCredentialsWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportCredentialsResponse(rsp)
+}
+
 // ListDevicesWithResponse Devices, in the order of their ids
 //
 // Returns a wrapper object for the known response body format(s).
@@ -10678,6 +11439,81 @@ func (c *ClientWithResponses) CancelDeviceWithResponse(ctx context.Context, devi
 		return nil, err
 	}
 	return ParseCancelDeviceResponse(rsp)
+}
+
+// ListCredentialsWithResponse A device's credentials, the oldest first
+//
+// What is known of them, also of those that were revoked, of which the last 256 are kept. No secret is shown. For admins.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices/{device}/credentials (the `ListCredentials` operationId).
+func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, device OfDevice, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error) {
+	rsp, err := c.ListCredentials(ctx, device, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCredentialsResponse(rsp)
+}
+
+// AddCredentialWithBodyWithResponse Give a device a credential
+//
+// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+// its own comes in with no other.
+//
+// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+func (c *ClientWithResponses) AddCredentialWithBodyWithResponse(ctx context.Context, device OfDevice, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error) {
+	rsp, err := c.AddCredentialWithBody(ctx, device, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddCredentialResponse(rsp)
+}
+
+// AddCredentialWithResponse Give a device a credential
+//
+// The device can come in with it from the answer on. A `psk` whose `secret` is left out is made here, of 16 random bytes,
+// and is in the answer, and nowhere else: it cannot be shown again. A secret is written in hexadecimal, two digits a byte,
+// 16 to 64 bytes. A `certificate` pins one that an authority of `--coaps-client-ca` signed: a device that has, or had, one of
+// its own comes in with no other.
+//
+// There is no idempotency key, for the answer bears a secret; if it was lost, revoke the credential and make another.
+// 404 for a device that is not known. 409 `conflict` when the secret or certificate is or was a device's already, and when the device has 8
+// that were not revoked. 422 `invalid` for a secret or a certificate that cannot be one, with a pointer. For admins.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{device}/credentials (the `AddCredential` operationId).
+func (c *ClientWithResponses) AddCredentialWithResponse(ctx context.Context, device OfDevice, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error) {
+	rsp, err := c.AddCredential(ctx, device, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddCredentialResponse(rsp)
+}
+
+// RevokeCredentialWithResponse Revoke a credential
+//
+// It is refused from now on, and sessions that were made with it end. It does not come back, as this device's or another's. Saying
+// it twice changes nothing. For admins.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/devices/{device}/credentials/{n} (the `RevokeCredential` operationId).
+func (c *ClientWithResponses) RevokeCredentialWithResponse(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*RevokeCredentialResponse, error) {
+	rsp, err := c.RevokeCredential(ctx, device, n, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeCredentialResponse(rsp)
 }
 
 // ListEventsWithResponse What happened, oldest first
@@ -11834,6 +12670,32 @@ func ParseRollBackCommandResponse(rsp *http.Response) (*RollBackCommandResponse,
 	return response, nil
 }
 
+// ParseImportCredentialsResponse parses an HTTP response from a ImportCredentialsWithResponse call
+func ParseImportCredentialsResponse(rsp *http.Response) (*ImportCredentialsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImportCredentialsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListDevicesResponse parses an HTTP response from a ListDevicesWithResponse call
 func ParseListDevicesResponse(rsp *http.Response) (*ListDevicesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -12078,6 +12940,101 @@ func ParseCancelDeviceResponse(rsp *http.Response) (*CancelDeviceResponse, error
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListCredentialsResponse parses an HTTP response from a ListCredentialsWithResponse call
+func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCredentialsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CredentialList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddCredentialResponse parses an HTTP response from a AddCredentialWithResponse call
+func ParseAddCredentialResponse(rsp *http.Response) (*AddCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest NewCredential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeCredentialResponse parses an HTTP response from a RevokeCredentialWithResponse call
+func ParseRevokeCredentialResponse(rsp *http.Response) (*RevokeCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Refused
