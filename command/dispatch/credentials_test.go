@@ -466,6 +466,11 @@ func TestADamagedSealDoesNotHoldUpTheOthers(t *testing.T) {
 		if err != nil || len(left) != 1 || left[0].N != 2 {
 			t.Errorf("%v: left with the old key: %+v", err, left)
 		}
+		w.restart() // it keeps nobody out
+		w.comesIn("b", psk(3))
+		if err := w.newDoor(strings.TrimSuffix(w.keys, old)); !errors.Is(err, vault.UnknownKeyError{Version: 1}) {
+			t.Errorf("without the older key, which is needed: %v", err)
+		}
 	})
 }
 

@@ -96,8 +96,13 @@ func NewDoor(ctx context.Context, store Doorways, keys *vault.Keys, o DoorOption
 		return nil, fmt.Errorf("read what credentials are sealed with: %w", err)
 	}
 	for i := range some {
-		if _, err := keys.Open(&some[i]); err != nil {
+		_, err := keys.Open(&some[i])
+		var unknown vault.UnknownKeyError
+		if errors.As(err, &unknown) {
 			return nil, fmt.Errorf("credential %d of device %q: %w", some[i].N, some[i].Device, err)
+		}
+		if err != nil { // a damaged one is no reason to keep all others out
+			d.log.Error("a credential does not open", "device", some[i].Device, "n", some[i].N, "err", err)
 		}
 	}
 	return d, nil
