@@ -52,6 +52,10 @@ PUT    /v1/devices/{device}                         -o-a 403
 PATCH  /v1/devices/{device}                         -o-a 404
 DELETE /v1/devices/{device}                         ---a 404
 POST   /v1/devices/{device}/cancel                  -oxa 404
+GET    /v1/devices/{device}/credentials             ---a 404
+POST   /v1/devices/{device}/credentials             ---a 404
+DELETE /v1/devices/{device}/credentials/{n}         ---a 404
+POST   /v1/credentials/import                       ---a all
 
 GET    /v1/groups                                   voxa same
 GET    /v1/groups/{name}                            voxa same
@@ -148,6 +152,11 @@ func (c *cells) fill(pattern string, others bool) object {
 	labels := map[string]string{"site": site}
 	devices := []string{name}
 	c.device(name, labels)
+	if kind == "DELETE {n}" && strings.Contains(pattern, "credentials") {
+		if _, _, err := c.d.AddCredential(c.t.Context(), device.Proof{Device: name, Kind: device.PSK}, "admin"); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 	in := command.Intent{Type: "plain", Labels: labels, RequestedBy: "admin"}
 	switch kind {
 	case "POST approve", "POST deny", "GET approvals":
@@ -192,7 +201,8 @@ func (c *cells) request(pattern string, o object) (method, path, body string) {
 		"PUT /v1/devices/{device}": `{"labels":{"site":"mine"}}`, "PATCH /v1/devices/{device}": `{"awake_seconds":5}`,
 		"PUT /v1/groups/{name}": `{"selector":"a=b"}`, "PUT /v1/types/{name}": `{}`,
 		"PUT /v1/users/{id}": `{"roles":[{"role":"viewer"}]}`, "POST /v1/users/{id}/tokens": `{}`,
-		"PUT /v1/webhooks/{id}": `{"url":"https://example.org/"}`,
+		"PUT /v1/webhooks/{id}":                 `{"url":"https://example.org/"}`,
+		"POST /v1/devices/{device}/credentials": `{"kind":"psk"}`, "POST /v1/credentials/import": "device,secret\n",
 	}[pattern]
 	id, name := o.command, "plain"
 	if strings.Contains(path, "/groups/") {
@@ -243,6 +253,9 @@ func (c *cells) send(method, path, body, authorization string) (status int, answ
 	req.Header.Set("X-Forwarded-For", "192.0.2.1")
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if strings.HasSuffix(path, "/import") {
+		req.Header.Set("Content-Type", "text/csv")
 	}
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
