@@ -34,6 +34,16 @@ func CheckSeals(ctx context.Context, dsn string, opens func(*device.Credential) 
 	return sqlite.CheckSeals(ctx, path, opens)
 }
 
+// CheckAgainst is Check, which also holds the log against checkpoints that were
+// kept elsewhere.
+func CheckAgainst(ctx context.Context, dsn string, kept sqlite.Kept) (sqlite.Report, error) {
+	path, err := sqlitePath(dsn)
+	if err != nil {
+		return sqlite.Report{}, err
+	}
+	return sqlite.CheckAgainst(ctx, path, kept)
+}
+
 // sqlitePath is the file that dsn names.
 func sqlitePath(dsn string) (string, error) {
 	scheme, rest, found := strings.Cut(dsn, "://")

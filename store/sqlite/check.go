@@ -36,6 +36,7 @@ type Report struct {
 	Going       int64    // commands that are being removed
 	Groups      int64    // commits that had events
 	Hash        string   // of the last of them
+	Against     Against  // what was kept elsewhere
 	Faults      []string // nothing: the store is sound
 	Left        int      // faults that are not listed
 }
@@ -71,29 +72,45 @@ func Check(ctx context.Context, path string) (Report, error) {
 
 // CheckSeals is Check by somebody who can try whether the seal of a credential
 // opens; nil: nobody can.
-func CheckSeals(ctx context.Context, path string, opens func(*device.Credential) error) (report Report, err error) {
+func CheckSeals(ctx context.Context, path string, opens func(*device.Credential) error) (Report, error) {
+	return examine(ctx, path, opens, nil)
+}
+
+// onlook opens the database at path to look at it, also beside a server. leave
+// closes it.
+func onlook(path string) (c *conn, leave func() error, err error) {
 	if _, err := os.Stat(path); err != nil {
-		return report, fmt.Errorf("check the store: %w", err)
+		return nil, nil, err
 	}
 	m := checking
 	held, free := share(path)
-	if held != nil {
-		defer held.Close()
-	}
 	if _, err := os.Stat(path + "-wal"); free && errors.Is(err, os.ErrNotExist) {
 		m = alone
 	}
-	c, err := connect(path, m)
-	if err != nil {
-		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
+	let := func() error {
+		if held == nil {
+			return nil
+		}
+		return held.Close()
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
+	if c, err = connect(path, m); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, plain(err)), let())
+	}
+	return c, func() error { return errors.Join(c.close(), let()) }, nil
+}
+
+func examine(ctx context.Context, path string, opens func(*device.Credential) error, a *anchors) (report Report, err error) {
+	c, leave, err := onlook(path)
+	if err != nil {
+		return report, fmt.Errorf("check the store: %w", err)
+	}
+	defer func() { err = errors.Join(err, leave()) }()
 	if _, _, err := c.exec("BEGIN"); err != nil {
 		return report, fmt.Errorf("check the store %s: %w", path, plain(err))
 	}
 	for _, look := range []func(context.Context, *conn, *Report) error{
 		checkPages, checkVersion, checkCounts, checkGoing, checkExecutions, checkHeads, checkDevices, checkReports, checkTypes, checkPeople, checkCredentials(opens), checkGates,
-		checkLog(filepath.Dir(path)), checkHooks,
+		checkLog(filepath.Dir(path), a), checkHooks,
 	} {
 		if err := look(ctx, c, &report); err != nil {
 			if ctx.Err() != nil {

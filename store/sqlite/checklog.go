@@ -42,14 +42,15 @@ func checkCut(ctx context.Context, c *conn, report *Report, genesis []byte, dir 
 	return p, nil
 }
 
-// checkLog walks the whole chain. The key that signs where it was cut is in dir.
-func checkLog(dir string) func(context.Context, *conn, *Report) error {
+// checkLog walks the whole chain. The key that signs where it was cut is in dir;
+// a is what it is held against, or nil.
+func checkLog(dir string, a *anchors) func(context.Context, *conn, *Report) error {
 	return func(ctx context.Context, c *conn, report *Report) error {
-		return checkChain(ctx, c, report, dir)
+		return checkChain(ctx, c, report, dir, a)
 	}
 }
 
-func checkChain(ctx context.Context, c *conn, report *Report, dir string) error {
+func checkChain(ctx context.Context, c *conn, report *Report, dir string, a *anchors) error {
 	m, err := readMeta(ctx, c)
 	if err != nil {
 		return err
@@ -60,8 +61,10 @@ func checkChain(ctx context.Context, c *conn, report *Report, dir string) error 
 		return err
 	}
 	end, epoch := p.start(m.genesis), uint32(0)
+	a.read(report, m.genesis, dir)
 	if p != nil {
 		epoch = p.epoch
+		a.meet(report, p.n, p.epoch, p.hash)
 	}
 	err = c.each(ctx, `SELECT `+logColumns+` FROM log ORDER BY n`, func(r row) error {
 		s := readSealed(r)
@@ -78,10 +81,14 @@ func checkChain(ctx context.Context, c *conn, report *Report, dir string) error 
 			report.fault("the log cannot be read at event %d: %v", s.n, err)
 		}
 		epoch, end = s.epoch, chain{n: s.n + s.count - 1, at: s.at, hash: s.hash}
+		a.meet(report, end.n, epoch, end.hash)
 		return nil
 	})
 	if p != nil && report.Groups == 0 {
 		report.fault("the log ends where it was cut, at event %d; its last row never goes", p.n)
+	}
+	if err == nil {
+		a.rest(report, report.Cut, end.n)
 	}
 	report.Events, report.Hash = end.n, fmt.Sprintf("%x", end.hash)
 	return err

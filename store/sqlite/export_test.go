@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -92,3 +94,61 @@ var RefersToCommand = func() (names []string) {
 	}
 	return names
 }()
+
+// Rewrite has somebody edit the log in the file who can compute hashes, and
+// answers with what a check of the log alone finds then, and what it finds
+// against checkpoints that were kept. The file stays as it was.
+func Rewrite(t testing.TB, path string, kept Kept, edit string, args ...driver.Value) (alone, against []string) {
+	t.Helper()
+	ctx := context.Background()
+	c, err := connect(path, writing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = c.exec("BEGIN")
+	if err == nil {
+		_, _, err = c.exec(edit, args...)
+	}
+	err = errors.Join(err, rechain(ctx, c))
+	look := func(a *anchors) []string {
+		report := Report{Schema: retentionSchema, Groups: 1}
+		err = errors.Join(err, checkLog(filepath.Dir(path), a)(ctx, c, &report))
+		return report.Faults
+	}
+	alone, against = look(nil), look(&anchors{kept: kept})
+	_, _, end := c.exec("ROLLBACK")
+	if err := errors.Join(err, end, c.close()); err != nil {
+		t.Fatal(err)
+	}
+	return alone, against
+}
+
+// rechain numbers the rows of the log anew, and chains them.
+func rechain(ctx context.Context, c *conn) error {
+	m, err := readMeta(ctx, c)
+	if err != nil {
+		return err
+	}
+	p, err := c.checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	var rows []sealed
+	err = c.each(ctx, `SELECT `+logColumns+` FROM log ORDER BY n`, func(r row) error {
+		rows = append(rows, readSealed(r))
+		return nil
+	})
+	if _, _, del := c.exec(`DELETE FROM log`); err != nil || del != nil {
+		return errors.Join(err, del)
+	}
+	end := p.start(m.genesis)
+	for _, s := range rows {
+		s.n = end.n + 1
+		s.hash = s.chained(end.hash)
+		end = chain{n: s.n + s.count - 1, at: s.at, hash: s.hash}
+		if _, _, err := c.exec(addSealed, s.values()...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
