@@ -57,6 +57,9 @@ crash: need-build ## kill the real server N times under load, and find everythin
 crash-control: need-build ## the same against a server that answers before it commits: it must be found out
 	go run ./bench/crash -kills 60 -seed $(SEED) -patch bench/crash/testdata/ack-before-commit.patch -expect-losses
 
+attack: need-build ## a million malformed datagrams, floods of hellos, forged and replayed records: counted, and held against bounds
+	go run ./bench/attack
+
 machine: need-build ## N runs of random people, devices, clocks and crashes, each step held against a naive model
 	go test ./command/dispatch -run Machine -count=1 -v -timeout 0 -rapid.checks=$(N) -rapid.seed=$(SEED)
 
@@ -95,4 +98,4 @@ need-curl:
 need-test: need-build need-curl
 	@scripts/need coap-client-notls=libcoap3-bin strace=strace
 
-.PHONY: help run demo build test race fuzz crash crash-control machine bench lint gen verify ci clean need-build need-curl need-test
+.PHONY: help run demo build test race fuzz crash crash-control attack machine bench lint gen verify ci clean need-build need-curl need-test
