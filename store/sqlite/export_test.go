@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -151,4 +152,17 @@ func rechain(ctx context.Context, c *conn) error {
 		}
 	}
 	return nil
+}
+
+// Newest is the version of the tables after all migrations.
+func Newest(t testing.TB) (version int64) {
+	t.Helper()
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(files[len(files)-1].Name(), "%d_", &version); err != nil {
+		t.Fatal(err)
+	}
+	return version
 }

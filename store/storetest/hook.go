@@ -76,9 +76,21 @@ func aDelivery(hook string, n int64, next time.Time) command.HookDelivery {
 	return d
 }
 
-// move stores deliveries of h.
+// move stores deliveries of h, of events that the log has by then.
 func move(r *rig, h command.Hook, list ...command.HookDelivery) {
 	r.t.Helper()
+	end, last := must(r.End(context.Background()))(r.t), int64(0)
+	for _, d := range list {
+		last = max(last, d.Event.N)
+	}
+	if last > end.N {
+		r.do(func(tx ledger.Tx) (err error) {
+			for range last - end.N {
+				err = errors.Join(err, tx.Log(told(command.EventEdited)))
+			}
+			return err
+		})
+	}
 	if err := r.MoveHook(context.Background(), h.N, command.HookProgress{Deliveries: list}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -93,6 +105,7 @@ func hookEveryFieldComesBack(t *testing.T, e Engine) {
 	var full command.Hook
 	fill(&full, "N", "Version", "Cursor", "Disabled")
 	full.N, full.Version, full.Disabled, full.Cursor = 0, 0, true, command.Place{Epoch: 1, N: 1}
+	full.URL, full.Types, full.Reason = "https://example.org/in?key=1", []command.EventType{"device.*", command.EventEnded}, command.HookFailing
 	bare := aHook("bare")
 	put(r, &full, &bare)
 	if full.N == 0 || bare.N == full.N || full.Version != 1 || bare.Version != 1 {
