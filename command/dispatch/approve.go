@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -92,7 +93,7 @@ func (d *Dispatcher) decideOne(ctx context.Context, x *command.Execution, said c
 		}
 		digest := x.Digest()
 		w := &ballot{tx: v.tx, c: x.Command, said: said, digest: digest[:], waits: x.State == command.AwaitingApproval, state: x.State.String()}
-		w.said.At = v.now
+		w.said.At, w.over = v.now, w.waits && lapsed(x.Deadline, v.now)
 		if err := w.count(x.Device); err != nil || w.again {
 			return err
 		}
@@ -130,7 +131,7 @@ func (d *Dispatcher) decideMany(ctx context.Context, c *command.Command, said co
 		}
 		digest := c.Digest(c.Resolved)
 		w := &ballot{tx: tx, c: c, said: said, digest: digest[:], waits: err == nil && g.State == command.GateAwaiting, state: state}
-		w.said.At = now
+		w.said.At, w.over = now, w.waits && lapsed(g.Deadline, now)
 		if err := w.count(0); err != nil || w.again {
 			return err
 		}
@@ -161,6 +162,7 @@ type ballot struct {
 	said   command.Decision
 	digest []byte // of what the command is
 	waits  bool   // for decisions
+	over   bool   // their time is: the lapse wins, whether the loop has noted it or not
 	state  string // that stands
 
 	again bool // the same person said the same before: nothing is to be done
@@ -185,7 +187,7 @@ func (b *ballot) count(device int64) error {
 		}
 	}
 	switch {
-	case !b.waits:
+	case !b.waits || b.over:
 		return b.late()
 	case string(b.digest) != string(b.said.Digest[:]):
 		return command.Errorf(command.CodeConflict, "the digest is not that of the command: what you decided on is not what would go")
@@ -208,6 +210,12 @@ func (b *ballot) count(device int64) error {
 		return err
 	}
 	return b.tx.Log(command.Event{Type: kind, At: b.said.At, Actor: b.said.User, CommandN: b.c.N, Device: device, Data: raw})
+}
+
+// lapsed reports whether a clock has run out.
+func lapsed[K any](deadline func() (time.Time, K), now time.Time) bool {
+	at, _ := deadline()
+	return !at.IsZero() && !now.Before(at)
 }
 
 // late is the refusal of a decision on what waits for none any more.

@@ -244,6 +244,37 @@ func TestApprovalsLapse(t *testing.T) {
 	}
 }
 
+// The lapse wins once its time is there, also while no loop has noted it: a
+// decision that comes then is refused, and not kept.
+func TestADecisionPastItsTimeIsNone(t *testing.T) {
+	inCouncil(t, func(w *world) {
+		w.declare(command.Type{Name: "valve.set", Approval: &command.ApprovalRule{Approvers: 2}, Clocks: command.TypeClocks{
+			ApproveWithin: command.Bound{Default: time.Hour},
+		}})
+		w.ready("a")
+		w.ready("b")
+		one, many := w.wish("a"), w.wish("a", "b")
+		w.stop()
+		w.still = true
+		w.start()
+		time.Sleep(time.Hour)
+		for _, v := range []command.View{one, many} {
+			_, err := w.Deny(w.ctx(), v.Command.ID, digestOf(v), "", "eve")
+			wantCode(t, "denied", err, command.CodeConflict)
+			now, err := w.Approve(w.ctx(), v.Command.ID, digestOf(v), "", "joe")
+			wantCode(t, "approved", err, command.CodeConflict)
+			if len(now.Decisions) > 0 || now.State() != "awaiting_approval" {
+				t.Errorf("%d devices: it is %s, decided by %+v", v.Command.Devices, now.State(), now.Decisions)
+			}
+		}
+		w.stop()
+		w.still = false
+		w.start()
+		w.view(many.Command.ID)
+		w.check(one.Command.ID, command.Expired, command.ApprovalLapsed)
+	})
+}
+
 // What was approved and could not leave in time is over, with another cause.
 // What left in time is not touched by that clock any more.
 func TestUnusedApprovalsLapse(t *testing.T) {
