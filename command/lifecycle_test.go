@@ -223,7 +223,7 @@ var causeTexts = map[Cause][2]string{
 	DeviceRemoved:      {"canceled if never sent, else timed_out", "an operator removed the device"},
 	NotEntitled:        {"canceled if never sent, else timed_out", "requester or device lost the right to it"},
 	Restored:           {"timed_out", "the store was restored from a backup: what happened since is not known"},
-	DeviceReset:        {"timed_out", "the device lost its memory"},
+	DeviceReset:        {"timed_out", "the device lost its memory; what never left stays in its queue"},
 	IntegrityFailed:    {"canceled if never sent, else timed_out", "the stored bytes are not those that were accepted"},
 	NothingToUndo:      {"canceled, of a rollback", "what it was to undo had no effect, or nobody knows the value before"},
 	OutcomeUnknown:     {"canceled, of a rollback", "nobody knows what it was to undo, and it would change a value, not set one"},
