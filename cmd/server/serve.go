@@ -124,7 +124,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if err != nil {
 		return nil, err
 	}
-	s.book = access.NewBook(s.clock.Now)
+	s.book = access.NewBook(s.clock.Latest)
 	s.dispatch = dispatch.New(s.store, s.coap, dispatch.Options{
 		Clock: s.clock, Dev: c.Dev, Solo: c.Solo, Book: s.book, Door: s.door, Key: key[:], Schemas: schema.New(), Logger: log,
 	})

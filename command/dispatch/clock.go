@@ -26,15 +26,19 @@ type ClockOptions struct {
 // on, so that who sets the wall moves no deadline. It never begins before the
 // mark, so that no deadline comes twice and devices' numbers go on.
 //
-// When the wall contradicts the mark, the clock is held: it runs, but nobody
-// knows how much time has passed since the last run. Nothing may lapse and
-// nothing may leave by it, until it is trusted. What was trusted stays so.
+// When the wall contradicts the mark, the clock is held: it runs on from the
+// mark, but nobody knows how much time has passed since the last run. Nothing
+// may lapse and nothing may leave by it, until it is trusted. What was trusted
+// stays so.
+//
+// Held it is behind the truth, or right: it goes forward when it is trusted,
+// and never back. So nothing that was accepted by it can last for longer than
+// it was to.
 type Clock struct {
 	mark time.Time
 	sync func() (bool, error)
 	wall func() time.Time
 
-	begun   time.Time // with the monotonic clock's reading
 	doubt   Doubt
 	anchor  atomic.Pointer[anchor]
 	trusted chan struct{} // closed when it is
@@ -66,7 +70,7 @@ const (
 
 // NewClock makes a clock, and sets it.
 func NewClock(o ClockOptions) *Clock {
-	c := &Clock{mark: o.Mark, sync: o.Synchronised, wall: o.Wall, begun: time.Now(), trusted: make(chan struct{})}
+	c := &Clock{mark: o.Mark, sync: o.Synchronised, wall: o.Wall, trusted: make(chan struct{})}
 	if c.sync == nil {
 		c.sync = func() (bool, error) { return false, nil }
 	}
@@ -81,22 +85,33 @@ func NewClock(o ClockOptions) *Clock {
 	case wall.After(c.mark.Add(absenceMax)):
 		c.doubt = WallAhead
 	}
-	c.set(later(wall, c.mark))
+	begins := c.mark
 	if c.doubt == NoDoubt || o.Trust {
-		c.trust()
+		begins = later(wall, c.mark)
+		c.release()
 	}
+	c.anchor.Store(&anchor{time.Now(), begins.UTC()})
 	return c
-}
-
-func (c *Clock) set(t time.Time) {
-	c.anchor.Store(&anchor{reading: time.Now(), time: t.Round(0).UTC()})
 }
 
 // Now is the server's time, as the store keeps it: to the millisecond, so that
 // what is read back equals what was written.
 func (c *Clock) Now() time.Time {
-	a := c.anchor.Load()
-	return a.time.Add(time.Since(a.reading)).Truncate(time.Millisecond)
+	return c.anchor.Load().at(time.Now())
+}
+
+// at is the time at a reading of the monotonic clock.
+func (a *anchor) at(reading time.Time) time.Time {
+	return a.time.Add(reading.Sub(a.reading)).Truncate(time.Millisecond)
+}
+
+// Latest is the latest time that it can be: while the clock is held, what the
+// wall says counts too, so that nothing is good for longer than it was to be.
+func (c *Clock) Latest() time.Time {
+	if !c.Held() {
+		return c.Now()
+	}
+	return later(c.Now(), c.wall().Round(0).UTC())
 }
 
 // Ahead is how far the server's time is ahead of the wall: what the wall was
@@ -114,17 +129,30 @@ func (c *Clock) Held() bool {
 	}
 }
 
-// trust ends the doubt. Nothing has gone by the clock while it was held, so it
-// is set once more: the wall may have been put right meanwhile, either way. The
-// mark, and what has passed since the start, it does not go behind.
-func (c *Clock) trust() {
-	c.once.Do(func() {
-		if c.doubt != NoDoubt {
-			c.set(later(c.wall(), c.mark.Add(time.Since(c.begun))))
-		}
-		close(c.trusted)
-	})
+// jump is the way of a held clock to the present: what was accepted up to a
+// time of the old count is by so much later in the new one.
+type jump struct {
+	from, to time.Time // held, by the old count
+	by       time.Duration
 }
+
+// jump sets a held clock: the wall may have been put right meanwhile, either
+// way. It does not go behind what it is, so that no number, no deadline and no
+// event comes twice. It stays held.
+func (c *Clock) jump(to *anchor) jump {
+	was := c.anchor.Swap(to)
+	held := was.at(to.reading)
+	return jump{c.mark, held, to.time.Sub(held)}
+}
+
+// present is where a held clock is to be set when it is trusted.
+func (c *Clock) present() *anchor {
+	now := time.Now()
+	return &anchor{now, later(c.wall().Round(0).UTC().Truncate(time.Millisecond), c.anchor.Load().at(now))}
+}
+
+// release ends the hold.
+func (c *Clock) release() { c.once.Do(func() { close(c.trusted) }) }
 
 // ahead is Ahead where it matters: a wall that a time daemon pushes about by
 // less than a step is the server's time.

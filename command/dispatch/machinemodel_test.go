@@ -30,6 +30,11 @@ type model struct {
 	shows    []show
 	handles  map[int64]string
 	online   map[string]bool
+
+	at      time.Time     // of the latest event
+	looked  time.Time     // the last time, by the clock of the bubble
+	held    bool          // the clock was, then
+	forward time.Duration // by which what began in a hold went with the clock since; 0: nothing did
 }
 
 type reportKey struct {
@@ -87,6 +92,9 @@ type part struct {
 	once    bool      // it has ended before
 	ready   time.Time // since when it could leave
 	overdue time.Time // since when its clock has lapsed
+	// By the clock of the bubble: when it was first seen as queued, and by whom.
+	queuedAt time.Time
+	queuedIn *process
 }
 
 func newModel(m *machine) *model {
@@ -128,6 +136,7 @@ func (k *model) look() {
 		k.follow(e, rows)
 	}
 	k.compare(rows)
+	k.held, k.forward, k.looked = k.m.p.clock.Held(), 0, time.Now()
 	k.shown()
 	k.heads()
 	k.rollbacks()
@@ -192,6 +201,10 @@ func (k *model) follow(e command.Event, rows reading) {
 	}
 	if len(e.Data) > 0 {
 		k.m.ok(json.Unmarshal(e.Data, &data))
+	}
+	if kind, _, _ := strings.Cut(string(e.Type), "."); kind != "clock" { // which is told later
+		k.must(!e.At.Add(time.Second).Before(k.at), "event %d, %s, is at %s, after one at %s", e.N, e.Type, e.At, k.at)
+		k.at = latest(k.at, e.At)
 	}
 	l := k.byID[e.Command]
 	if e.Type == command.EventIssued {
@@ -487,6 +500,9 @@ func (k *model) release(l *life, p *part, e command.Event, seq uint32, c command
 	k.numbers[p.device][seq] = p
 	k.must(e.At.Before(x.QueuedAt.Add(c.DeliverWithin)), "%s: past deliver_within", who)
 	k.must(l.asks() == 0 || e.At.Before(x.ApprovedAt.Add(c.UseWithin)), "%s: past use_within", who)
+	// In the time of the bubble, whatever the clock was meanwhile: it was queued
+	// before it was seen so, and leaves after the last look.
+	k.must(p.queuedIn != k.m.p || k.looked.Before(p.queuedAt.Add(c.DeliverWithin)), "%s: queued since %s, and leaves after %s", who, p.queuedAt, k.looked)
 	wall := e.At.Add(-k.m.p.clock.Ahead())
 	slack := 3 * time.Second
 	k.must(!wall.Add(slack).Before(l.view.Command.NotBefore), "%s: before %s", who, l.view.Command.NotBefore)

@@ -40,10 +40,11 @@ func newWatch(d *Dispatcher) *watch {
 	switch {
 	case c.doubt == NoDoubt:
 	case !c.Held():
-		w.trusts("operator")
-	case w.synchronised():
-		c.trust()
-		w.trusts("system")
+		w.trusts("operator", 0)
+	case w.synchronised(): // nothing was accepted yet
+		j := c.jump(c.present())
+		c.release()
+		w.trusts("system", j.by)
 	default:
 		d.log.Warn("nothing is sent and nothing expires until the system says that its clock is synchronised, or the server is started with --trust-clock",
 			"why", string(c.doubt), "mark", c.mark.UTC(), "wall", c.wall().UTC())
@@ -73,9 +74,9 @@ func (w *watch) run(ctx context.Context) error {
 func (w *watch) look(ctx context.Context) {
 	c := w.d.clock
 	if c.Held() && w.synchronised() {
-		c.trust()
-		w.trusts("system")
-		w.d.presentAnew() // what is open was shown to nobody
+		if err := w.goOn(ctx); err != nil && ctx.Err() == nil {
+			w.d.log.Warn("setting the clock", "err", err)
+		}
 	}
 	if ahead := c.Ahead(); (ahead - w.ahead).Abs() >= stepMin {
 		w.d.log.Warn("somebody set the system's clock; the server's own goes on as it was until it is restarted",
@@ -92,6 +93,24 @@ func (w *watch) look(ctx context.Context) {
 	}
 }
 
+// goOn ends a hold. The clock is set first, and what was accepted meanwhile
+// goes with it while nothing lapses and nothing leaves yet. The mark is there
+// before either: whatever happens in between, no run begins behind a time that
+// is kept.
+func (w *watch) goOn(ctx context.Context) error {
+	c := w.d.clock
+	to := c.present()
+	if err := w.d.store.RaiseMark(ctx, to.time); err != nil {
+		return w.d.failed(err)
+	}
+	j := c.jump(to)
+	w.d.carry(ctx, j)
+	c.release()
+	w.trusts("system", j.by)
+	w.d.presentAnew() // what is open was shown to nobody
+	return nil
+}
+
 // synchronised asks the system about its clock.
 func (w *watch) synchronised() bool {
 	ok, err := w.d.clock.sync()
@@ -102,11 +121,12 @@ func (w *watch) synchronised() bool {
 	return ok && err == nil
 }
 
-// trusts says that the clock is trusted after all, and by whom.
-func (w *watch) trusts(by string) {
+// trusts says that the clock is trusted after all, by whom, and how far it was
+// set forward.
+func (w *watch) trusts(by string, forward time.Duration) {
 	w.ahead = w.d.clock.Ahead()
-	w.d.log.Warn("the clock is trusted", "by", by, "although", string(w.d.clock.doubt), "server_ahead_by", w.ahead.String())
-	w.note(command.EventClockTrusted, map[string]any{"although": string(w.d.clock.doubt), "by": by})
+	w.d.log.Warn("the clock is trusted", "by", by, "although", string(w.d.clock.doubt), "forward_by", forward.String(), "server_ahead_by", w.ahead.String())
+	w.note(command.EventClockTrusted, map[string]any{"although": string(w.d.clock.doubt), "by": by, "forward_by": forward.String()})
 }
 
 // note has an event ready for the log.

@@ -27,6 +27,7 @@ type world struct {
 	dir   string
 	store *sqlite.Store
 	wall  func() time.Time // nil: time.Now
+	sure  func() bool      // the system's clock is synchronised; nil: there is no mark, and no doubt
 	*dispatch.Dispatcher
 	screen *screen
 	doubt  *doubt
@@ -90,8 +91,15 @@ func (w *world) start() {
 	if w.door, err = dispatch.NewDoor(ctx, store, keys, dispatch.DoorOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
+	clock := dispatch.ClockOptions{Wall: w.wall}
+	if w.sure != nil {
+		if clock.Mark, err = store.Mark(ctx); err != nil {
+			w.t.Fatal(err)
+		}
+		clock.Synchronised = func() (bool, error) { return w.sure(), nil }
+	}
 	w.door.Bind(func(name string) { w.rechecked = append(w.rechecked, name) })
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Clock: dispatch.NewClock(dispatch.ClockOptions{Wall: w.wall}), Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: schema.New()})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Clock: dispatch.NewClock(clock), Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: schema.New()})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())

@@ -12,7 +12,8 @@ import (
 var errNoMark = errors.New("the table meta is damaged: it has no mark")
 
 // Mark is the latest time that the server is known to have reached; the zero
-// time if none is.
+// time if none is. What the log says last has happened, however old the mark is
+// that was kept.
 func (s *Store) Mark(ctx context.Context) (at time.Time, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		r, err := c.one(ctx, `SELECT value FROM meta WHERE name = 'mark'`)
@@ -22,7 +23,19 @@ func (s *Store) Mark(ctx context.Context) (at time.Time, err error) {
 		if err == nil && r.int(0) > 0 {
 			at = fromMillis(r.int(0))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return c.each(ctx, `SELECT `+logColumns+` FROM log ORDER BY n DESC LIMIT 1`, func(r row) error {
+			last := readSealed(r)
+			events, err := unpackEvents(&last)
+			for _, e := range events {
+				if e.At.After(at) {
+					at = e.At
+				}
+			}
+			return err
+		})
 	})
 	if err != nil {
 		err = fmt.Errorf("read the mark of the clock: %w", err)
