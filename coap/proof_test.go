@@ -21,6 +21,7 @@ func TestAnObserverThatWasQuietForLongIsStillTold(t *testing.T) {
 	} {
 		inWorld(t, 1, perfect, func(w *world) {
 			p := w.peer("10.2.0.1:5000")
+			p.prove()
 			p.watch("pump-7")
 			quiet(w)
 			id := w.issue("pump-7", command.Intent{Params: append([]byte("\x59\x02\x00"), strings.Repeat("x", 512)...)})
@@ -40,6 +41,7 @@ func TestAnObserverThatWasQuietForLongIsStillTold(t *testing.T) {
 func TestASpoofedRequestBringsLittle(t *testing.T) {
 	inWorld(t, 1, perfect, func(w *world) {
 		p := w.peer("10.2.0.1:5000")
+		p.prove()
 		p.watch("pump-7")
 		w.issue("pump-7", command.Intent{Params: append([]byte("\x59\x02\x00"), strings.Repeat("x", 512)...)})
 		p.until(10 * time.Minute) // nobody answers: it is suspended

@@ -60,6 +60,9 @@ func New(conn endpoint.PacketConn, o Options) (*Server, error) {
 	if o.Endpoint.BodyLimit == nil {
 		o.Endpoint.BodyLimit = bodyLimit
 	}
+	if o.Endpoint.Costly == nil {
+		o.Endpoint.Costly = costly
+	}
 	s := &Server{log: o.Logger}
 	var err error
 	if s.lines, err = newLines(conn, o.Sessions, s, o.Endpoint); err != nil {
@@ -116,6 +119,12 @@ func (s *Server) Serve(ctx context.Context, r *endpoint.Request) endpoint.Respon
 		return wrongMethod(r)
 	}
 	return refuse(r, codes.NotFound, "not_found", "no such resource")
+}
+
+// costly tells what an address must have proven itself for: all that comes to a
+// commit, and lists. Discovery is neither.
+func costly(head *endpoint.Request) bool {
+	return len(head.Path) > 0 && (head.Path[0] == "rd" || head.Path[0] == "c")
 }
 
 // Idle tells the presenter that a peer can be sent to again.

@@ -32,6 +32,7 @@ type world struct {
 	path string
 	seed uint64
 
+	layer    endpoint.Options
 	store    *sqlite.Store
 	dispatch *dispatch.Dispatcher
 	server   *coap.Server
@@ -63,13 +64,19 @@ func inWorld(t *testing.T, seed uint64, c simnet.Conditions, f func(w *world)) {
 }
 
 // onLoopback runs f with a server on a real socket, in real time.
-func onLoopback(t *testing.T, f func(w *world)) {
+func onLoopback(t *testing.T, f func(w *world), as ...func(*world)) {
 	t.Helper()
 	w := &world{t: t, path: filepath.Join(t.TempDir(), "db"), seed: 1}
+	for _, set := range as {
+		set(w)
+	}
 	w.start()
 	defer w.stop()
 	f(w)
 }
+
+// stranger takes away what loopback is exempt from.
+func stranger(w *world) { w.layer.BoundLoopback = true }
 
 // start starts the server.
 func (w *world) start() {
@@ -84,7 +91,8 @@ func (w *world) start() {
 	conn, err := w.listen()
 	must(err)
 	w.lives++
-	server, err := coap.New(conn, coap.Options{Endpoint: endpoint.Options{Workers: 8}})
+	w.layer.Workers = 8
+	server, err := coap.New(conn, coap.Options{Endpoint: w.layer})
 	must(err)
 	w.store, w.server, w.addr = store, server, conn.LocalAddr()
 	w.dispatch = dispatch.New(store, server, dispatch.Options{Dev: true, Schemas: asIs{}})

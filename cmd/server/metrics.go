@@ -137,7 +137,7 @@ func (m *metrics) collectCoAP(s sender) {
 	s.counter("behest_coap_requests_total", c.Requests)
 	for reason, n := range map[string]uint64{
 		"malformed": c.Malformed, "truncated": c.Truncated, "duplicate": c.Duplicates, "bad_option": c.BadOptions,
-		"overload": c.Refused, "stray": c.Strays, "ping": c.Pings, "panic": c.Panics,
+		"overload": c.Refused, "unproven": c.Challenged, "stray": c.Strays, "ping": c.Pings, "panic": c.Panics,
 	} {
 		s.counter("behest_coap_ignored_total", n, reason)
 	}

@@ -37,6 +37,7 @@ type inbound struct {
 	format, accept, observe Opt
 	block1, block2, size1   Opt
 	ifMatch, ifNoneMatch    bool
+	echo                    []byte
 	options                 message.Options
 	payload                 []byte
 
@@ -94,7 +95,7 @@ func (m *inbound) decodeHeader(data []byte) verdict {
 func (m *inbound) clear() {
 	m.badOption, m.proxied, m.ifMatch, m.ifNoneMatch = false, false, false, false
 	m.format, m.accept, m.observe, m.block1, m.block2, m.size1 = 0, 0, 0, 0, 0, 0
-	m.options, m.payload = nil, nil
+	m.echo, m.options, m.payload = nil, nil, nil
 }
 
 // checkOptions walks over options and payload, and notes a critical option that
@@ -153,7 +154,8 @@ func (m *inbound) judge(number, length int, repeated bool) {
 }
 
 // optionRule is the table of the options that we recognise: their sizes, and
-// whether they may be repeated [RFC 7252 5.10, RFC 7641 2, RFC 7959 2.1 and 4].
+// whether they may be repeated [RFC 7252 5.10, RFC 7641 2, RFC 7959 2.1 and 4,
+// RFC 9175 2.2].
 func optionRule(id message.OptionID) (lo, hi int, repeatable, known bool) {
 	switch id {
 	case message.IfMatch:
@@ -176,6 +178,8 @@ func optionRule(id message.OptionID) (lo, hi int, repeatable, known bool) {
 		return 1, 1034, false, true
 	case message.ProxyScheme:
 		return 1, 255, false, true
+	case echoID:
+		return 1, echoBytesMax, false, true
 	}
 	return 0, 0, false, false
 }
@@ -205,6 +209,8 @@ func (m *inbound) readOptions() {
 			m.block2 = Some(uintOf(o.Value))
 		case o.ID == message.Size1:
 			m.size1 = Some(uintOf(o.Value))
+		case o.ID == echoID:
+			m.echo = o.Value
 		}
 	}
 }

@@ -26,8 +26,9 @@
 // proven that it receives (RFC 9175 2.4). A response that would be larger goes
 // out in smaller blocks, or, when no block fits, as a bare 5.03; an attempt of a
 // confirmable of which no block fits stays here, and its clock runs on. An ACK of
-// a confirmable proves the address, unless many ids were guessed wrong before. A
-// peer with a session has proven itself by its handshake; where it moves to is
+// a confirmable proves the address, unless many ids were guessed wrong before, and
+// so does a request with the Echo option that a 4.01 brought there (RFC 9175): the
+// answer to whatever Options.Costly names, until the address is proven. A peer with a session has proven itself by its handshake; where it moves to is
 // bounded where sessions are kept.
 //
 // To the process: nothing is kept for an idle peer. What is kept of a peer

@@ -17,7 +17,7 @@ type outbound struct {
 	mid   uint16
 	token Token
 
-	etag                         []byte
+	etag, echo                   []byte
 	location                     []string
 	format, observe, maxAge      Opt
 	block1, block2, size1, size2 Opt
@@ -28,9 +28,9 @@ const (
 	// packetBytesMax takes a block of 1024 with all our options, a Location of a
 	// handle included; it is the least MTU of IPv6.
 	packetBytesMax = 1280
-	// outOptionsMax: nine options of our own, the rest Location-Path.
+	// outOptionsMax: ten options of our own, the rest Location-Path.
 	outOptionsMax = 24
-	// outValuesMax holds their values, ETag and payload apart.
+	// outValuesMax holds their values, ETag, Echo and payload apart.
 	outValuesMax = 256
 )
 
@@ -72,6 +72,9 @@ func (e *encoder) encode(m *outbound, buf []byte) (int, error) {
 	add(message.Block1, m.block1)
 	add(message.Size2, m.size2)
 	add(message.Size1, m.size1)
+	if len(m.echo) > 0 {
+		opts = append(opts, message.Option{ID: echoID, Value: m.echo})
+	}
 	n, err := coder.DefaultCoder.Encode(message.Message{
 		Type: m.typ, Code: m.code, MessageID: int32(m.mid), Token: m.token.b[:m.token.n], Options: opts, Payload: m.payload,
 	}, buf)

@@ -19,16 +19,17 @@ import (
 // Endpoint speaks CoAP over one PacketConn.
 type Endpoint struct {
 	// Set once.
-	conn  PacketConn
-	h     Handler
-	o     Options
-	log   *slog.Logger
-	seed  maphash.Seed
-	epoch time.Time // all clocks here are durations since
-	out   *outbox
-	pool  chan *job     // bound QueueMax: what waits for a worker
-	wake  chan struct{} // one token: the clocks have something to do
-	stats counters
+	conn   PacketConn
+	h      Handler
+	o      Options
+	log    *slog.Logger
+	seed   maphash.Seed
+	echoes echoes
+	epoch  time.Time // all clocks here are durations since
+	out    *outbox
+	pool   chan *job     // bound QueueMax: what waits for a worker
+	wake   chan struct{} // one token: the clocks have something to do
+	stats  counters
 
 	// Owned by the reader.
 	in inbound
@@ -67,7 +68,7 @@ func New(conn PacketConn, h Handler, o Options) (*Endpoint, error) {
 		source = rand.NewChaCha8(seed)
 	}
 	e := &Endpoint{
-		conn: conn, h: h, o: o, log: o.Logger, seed: maphash.MakeSeed(), epoch: time.Now(),
+		conn: conn, h: h, o: o, log: o.Logger, seed: maphash.MakeSeed(), echoes: newEchoes(), epoch: time.Now(),
 		out:     newOutbox(conn, o.OutboxMax, o.BatchSize),
 		pool:    make(chan *job, o.QueueMax),
 		wake:    make(chan struct{}, 1),

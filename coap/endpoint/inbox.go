@@ -147,6 +147,7 @@ func (e *Endpoint) request(d *Datagram, now time.Duration) {
 		return
 	}
 	p := e.peers.at(i)
+	p.proven = p.proven || m.echo != nil && e.echoes.good(&p.key, now, m.echo)
 	if !p.proven {
 		p.bytesIn = uint32(min(uint64(p.bytesIn)+uint64(len(d.Data)), math.MaxUint32))
 	}
@@ -208,6 +209,9 @@ func (e *Endpoint) repeatedLocked(g *origin, r *repeat) bool {
 // layer can, and gives it to the pool when it is whole.
 func (e *Endpoint) freshLocked(g *origin, now time.Duration) {
 	m := &e.in
+	if e.challengedLocked(g, now) {
+		return
+	}
 	lifetime := e.o.NonLifetime
 	if g.con {
 		lifetime = e.o.ExchangeLifetime

@@ -42,7 +42,12 @@ type Options struct {
 	AnswerMax      int // 1280: an answer above it is not kept for repeats
 	AnswerBytesMax int // 16 MiB of answers kept
 
-	// BoundLoopback applies the amplification bound to loopback addresses too.
+	// Costly tells which requests an address must have proven itself for: one that
+	// has not gets a 4.01 with an Echo option. nil: none. It must not block; the
+	// head has no payload.
+	Costly func(head *Request) bool
+	// BoundLoopback asks loopback addresses to prove themselves too, and bounds
+	// what goes there until they have.
 	BoundLoopback bool
 
 	Logger *slog.Logger // nil: none

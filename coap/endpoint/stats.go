@@ -12,6 +12,7 @@ type Stats struct {
 	Duplicates                    uint64 // repeats of a remembered request
 	BadOptions                    uint64 // 4.02, 5.05 or 4.00 for an option, or the NON's silence
 	Refused                       uint64 // 5.03: the pool, the peer's places or a table was full
+	Challenged                    uint64 // 4.01 with an Echo: the address had not proven itself
 	Panics                        uint64 // in a handler, a Confirmable, or here
 	Strays                        uint64 // ACK, RST or response that belongs to nothing
 	Confirmables, Retransmissions uint64 // first transmissions; later ones
@@ -29,7 +30,7 @@ type Stats struct {
 
 // counters are the atomic half of Stats.
 type counters struct {
-	Received, Sent, Malformed, Truncated, Pings, Requests, Duplicates, BadOptions, Refused, Panics, Strays,
+	Received, Sent, Malformed, Truncated, Pings, Requests, Duplicates, BadOptions, Refused, Challenged, Panics, Strays,
 	Confirmables, Retransmissions, Acked, Reset, Silent, Stopped,
 	Throttled, Overflowed, SendErrors, ReadErrors, TransfersExpired atomic.Uint64
 }
@@ -41,7 +42,7 @@ func (e *Endpoint) Stats() Stats {
 		Received: c.Received.Load(), Sent: c.Sent.Load(), Malformed: c.Malformed.Load(), Truncated: c.Truncated.Load(),
 		Pings: c.Pings.Load(), Requests: c.Requests.Load(), Duplicates: c.Duplicates.Load(),
 		BadOptions: c.BadOptions.Load(), Refused: c.Refused.Load(), Panics: c.Panics.Load(), Strays: c.Strays.Load(),
-		Confirmables: c.Confirmables.Load(), Retransmissions: c.Retransmissions.Load(),
+		Challenged: c.Challenged.Load(), Confirmables: c.Confirmables.Load(), Retransmissions: c.Retransmissions.Load(),
 		Acked: c.Acked.Load(), Reset: c.Reset.Load(), Silent: c.Silent.Load(), Stopped: c.Stopped.Load(),
 		Throttled: c.Throttled.Load(), Overflowed: c.Overflowed.Load(), SendErrors: c.SendErrors.Load(),
 		ReadErrors: c.ReadErrors.Load(), TransfersExpired: c.TransfersExpired.Load(),
@@ -65,6 +66,7 @@ func (s Stats) Plus(t Stats) Stats {
 	s.Duplicates += t.Duplicates
 	s.BadOptions += t.BadOptions
 	s.Refused += t.Refused
+	s.Challenged += t.Challenged
 	s.Panics += t.Panics
 	s.Strays += t.Strays
 	s.Confirmables += t.Confirmables

@@ -8,7 +8,8 @@
 //
 //	idle --Start--> sent --empty ACK--> waiting --response--> idle
 //	                 | ^                   '--ResponseWait--> idle (Lost)
-//	                 | '- 2.31: next block of the body
+//	                 | |- 2.31: next block of the body
+//	                 | '- 4.01 with Echo: the same with that Echo, at most twice [RFC 9175]
 //	                 |--response--> idle (Answered)
 //	                 |--RST--> idle (Reset)
 //	                 '--five transmissions, then silence--> idle (Lost)

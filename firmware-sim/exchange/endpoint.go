@@ -31,6 +31,7 @@ const (
 	blockSize      = 6    // 1024 bytes: the most that one datagram should carry [RFC 7252 4.6]
 	blockBytes     = 1024 // what blockSize stands for
 	recentTokens   = 8    // requests that are over and whose response may come again
+	echoesMax      = 2    // Echo values that a request carries back, one after the other
 	datagramsBytes = 1280 // what a datagram takes: a block and its options
 )
 
@@ -100,6 +101,8 @@ type outgoing struct {
 	acked    bool // the empty ACK came
 	deadline time.Time
 	block    message.Block // of the body, when it goes in blocks
+	echo     []byte        // goes with the next transmission; nil: none
+	echoes   int           // how many there were
 }
 
 // New makes an endpoint. Send is called with datagrams for the server; random
@@ -153,6 +156,9 @@ func (e *Endpoint) transmit(now time.Time, token []byte) {
 	}
 	if len(r.Body) > blockBytes {
 		m.Payload, m.Options = r.slice(m.Options)
+	}
+	if r.echo != nil {
+		m.Options, r.echo = append(m.Options, message.Option{Number: message.Echo, Value: r.echo}), nil
 	}
 	r.datagram = m.Append(make([]byte, 0, datagramsBytes))
 	r.acked, r.repeats = false, 0
@@ -276,12 +282,18 @@ func (e *Endpoint) incoming(now time.Time, m message.Message, datagram []byte) E
 }
 
 // answered takes the response to the request: it is over, unless the body has
-// more blocks and the server wants them.
+// more blocks and the server wants them, or it wants to see that what it sends
+// arrives here [RFC 9175 2.3].
 func (e *Endpoint) answered(now time.Time, m message.Message) Event {
 	r := e.request
 	if m.Code == message.Continue && r.block.More {
 		r.advance(m.Options)
 		e.transmit(now, nil)
+		return Event{}
+	}
+	if echo, ok := m.Options.Bytes(message.Echo); ok && m.Code == message.Unauthorized && r.echoes < echoesMax {
+		r.echo, r.echoes = slices.Clone(echo), r.echoes+1
+		e.transmit(now, r.Token)
 		return Event{}
 	}
 	e.finish()

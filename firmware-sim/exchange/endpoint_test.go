@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -292,6 +293,42 @@ func TestNotifications(t *testing.T) {
 	notification.ID = 10
 	if got := w.hear(noon, notification); got.Kind != Notified || !w.Busy() {
 		t.Errorf("beside a request: %+v", got)
+	}
+}
+
+// TestAnEchoIsCarriedBack with the same request, at most twice, and with no
+// request after it.
+func TestAnEchoIsCarriedBack(t *testing.T) {
+	challenge := func(m message.Message, echo byte) message.Message {
+		a := ack(m, message.Unauthorized)
+		a.Options = message.Options{{Number: message.Echo, Value: []byte{echo}}}
+		return a
+	}
+	w := tap(t)
+	body := make([]byte, 3000)
+	w.Start(noon, Request{Code: message.POST, Token: []byte{7, 7}, Body: body})
+	for echo := range byte(echoesMax) {
+		before := w.last()
+		if got := w.hear(noon, challenge(before, echo)); got.Kind != None || !w.Busy() {
+			t.Fatalf("challenged: %+v", got)
+		}
+		want := before
+		want.ID++
+		want.Options = append(slices.DeleteFunc(slices.Clone(before.Options), func(o message.Option) bool {
+			return o.Number == message.Echo
+		}), message.Option{Number: message.Echo, Value: []byte{echo}})
+		if diff := cmp.Diff(w.last(), want, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("with the Echo (-got +want):\n%s", diff)
+		}
+	}
+	next := ack(w.last(), message.Continue)
+	next.Options = message.Options{message.Block{More: true, Size: blockSize}.Option(message.Block1)}
+	w.hear(noon, next)
+	if _, again := w.last().Options.Bytes(message.Echo); again {
+		t.Error("it went with the next block too")
+	}
+	if got := w.hear(noon, challenge(w.last(), 9)); got.Kind != Answered || w.Busy() {
+		t.Errorf("challenged once more: %+v", got)
 	}
 }
 

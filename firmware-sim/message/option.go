@@ -25,6 +25,7 @@ const (
 	Block1        Number = 27
 	Size2         Number = 28
 	Size1         Number = 60
+	Echo          Number = 252
 )
 
 // Critical says whether a message with an unknown option of this number must
