@@ -168,6 +168,25 @@ func TestLineBreakInTheBodyIsNoToken(t *testing.T) {
 	}
 }
 
+func TestALogShowsNoToken(t *testing.T) {
+	token := NewToken()
+	for _, row := range []struct{ name, text, want string }{
+		{"nothing", "/v1/me", "/v1/me"},
+		{"a token", token, token[:11] + "..."},
+		{"in a path", "/v1/" + token + "/x", "/v1/" + token[:11] + ".../x"},
+		{"twice", token + "," + token, token[:11] + "...," + token[:11] + "..."},
+		{"behind another prefix", "bh_" + token, "bh_" + token[:11] + "..."},
+		{"cut short", token[:20], token[:11] + "..."},
+		{"in capitals", "bh_" + strings.ToUpper(token[3:]), "bh_" + strings.ToUpper(token[3:11]) + "..."},
+		{"a device's name", "/v1/devices/bh_pump-7", "/v1/devices/bh_pump-7"},
+		{"the prefix alone", "bh_", "bh_"},
+	} {
+		if got := Masked(row.text); got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
 func FuzzParseToken(f *testing.F) {
 	f.Add("bh_0a1b2c3d00112233445566778899aabbccddeeff3jpspsg")
 	f.Add(NewToken())

@@ -58,6 +58,31 @@ func ParseToken(text string) (Token, error) {
 	return Token{ID: body[:idChars], Hash: sha256.Sum256([]byte(body[idChars:]))}, nil
 }
 
+// Masked is text for the log: of what begins like a token only the id is left,
+// also of one that was cut short or misspelt.
+func Masked(text string) string {
+	from := 0
+	for {
+		at := strings.Index(text[from:], tokenPrefix)
+		if at < 0 {
+			return text
+		}
+		from += at + len(tokenPrefix)
+		run := from
+		for run < len(text) && alphanumeric(text[run]) {
+			run++
+		}
+		if run-from > idChars {
+			text = text[:from+idChars] + "..." + text[run:]
+			from += idChars
+		}
+	}
+}
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
 func checksum(body string) string {
 	return alphabet.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
 }

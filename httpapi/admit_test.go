@@ -135,13 +135,14 @@ func TestTheLogHoldsNoSecret(t *testing.T) {
 	s.do(ask{name: "in a query", path: "/v1/commands?type=" + secret})
 	s.do(ask{name: "in a wrong query", path: "/v1/commands?token=" + secret})
 	s.do(ask{name: "in a body", path: "/v1/commands", body: with(`"reason":"` + secret + `"`)})
+	s.do(ask{name: "in a path", path: "/v1/devices/" + secret})
 	s.do(ask{name: "in a wrong header", as: "nobody", path: "/v1/me", header: map[string]string{"Authorization": "Bearer x" + secret}})
 	log := s.log.String()
 	if strings.Contains(log, secret) || strings.Contains(log, secret[11:43]) {
 		t.Errorf("the log holds a token:\n%s", log)
 	}
-	if n := strings.Count(log, "msg=request "); n != 4 {
-		t.Errorf("the log has %d lines of 4 requests:\n%s", n, log)
+	if n := strings.Count(log, "msg=request "); n != 5 {
+		t.Errorf("the log has %d lines of 5 requests:\n%s", n, log)
 	}
 	if !strings.Contains(log, "user=operator-1") || !strings.Contains(log, "remote=127.0.0.1\n") {
 		t.Errorf("the log does not say who and from where:\n%s", log)

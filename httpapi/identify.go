@@ -100,7 +100,7 @@ func (s *Server) logRequest(c echo.Context, a *about, took time.Duration) {
 		level = slog.LevelInfo
 	}
 	s.log.LogAttrs(r.Context(), level, "request",
-		slog.String("request_id", a.id), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("request_id", a.id), slog.String("method", r.Method), slog.String("path", access.Masked(r.URL.Path)),
 		slog.Int("status", status), slog.Int64("bytes", c.Response().Size), slog.Duration("took", took),
 		slog.String("user", a.who.User), slog.String("remote", c.RealIP()))
 }
