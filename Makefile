@@ -57,8 +57,9 @@ crash: need-build ## kill the real server N times under load, and find everythin
 crash-control: need-build ## the same against a server that answers before it commits: it must be found out
 	go run ./bench/crash -kills 60 -seed $(SEED) -patch bench/crash/testdata/ack-before-commit.patch -expect-losses
 
-attack: need-build ## a million malformed datagrams, floods of hellos, forged and replayed records: counted, and held against bounds
+attack: need-build ## floods, forged and replayed records, edits of the log, a search for secrets: counted, and held against bounds
 	go run ./bench/attack
+	go test ./store/sqlite -run 'EditOfTheLog|EditsOfOther' -count=1 -v -timeout 0 -edits 10000
 
 machine: need-build ## N runs of random people, devices, clocks and crashes, each step held against a naive model
 	go test ./command/dispatch -run Machine -count=1 -v -timeout 0 -rapid.checks=$(N) -rapid.seed=$(SEED)

@@ -43,7 +43,7 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"flood", flood}, {"hellos", hellos}, {"garbage", garbage}, {"replay", replay}}
+	return []part{{"flood", flood}, {"hellos", hellos}, {"garbage", garbage}, {"replay", replay}, {"secrets", secrets}}
 }
 
 func parse(args []string, w io.Writer) (settings, error) {

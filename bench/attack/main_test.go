@@ -21,6 +21,7 @@ func TestNoAttackBreaksABound(t *testing.T) {
 		"ClientHellos", "got in meanwhile", "grown at the worst", "only says hello",
 		"nobody with a key made", "torn down", "let through", "not answered any more",
 		"sent again", "accepted once more", "ended by it",
+		"given to the server", "outside the database", "where they belong",
 	} {
 		if !strings.Contains(table, figure) {
 			t.Errorf("the table has no row %q", figure)
