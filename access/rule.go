@@ -55,6 +55,7 @@ var Rules = map[string]Rule{
 	"POST /v1/commands/batch":                   {Roles: operators},
 	"GET /v1/commands/{id}/events":              {Roles: readers},
 	"GET /v1/events":                            {Roles: readers},
+	"GET /v1/checkpoint":                        {Roles: readers, Everywhere: true}, // it counts what all devices do
 	"GET /docs":                                 {Roles: readers, Public: OnLoopback},
 	"GET /metrics":                              {Roles: readers, Everywhere: true, Public: OnLoopback}, // they count what all devices do
 	"GET /v1/devices":                           {Roles: readers},

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -96,14 +94,11 @@ func ParseCheckpoint(line []byte) (c Checkpoint, err error) {
 	if err := json.Unmarshal(line, &l); err != nil {
 		return c, errors.New("it is no JSON object of texts")
 	}
-	epoch, n, _ := strings.Cut(l.Event, "-")
-	e, err1 := strconv.ParseUint(epoch, 10, 32)
-	c.At.Epoch = uint32(e)
-	var err2, err3, err4 error
-	c.At.N, err2 = strconv.ParseInt(n, 10, 64)
-	c.SealedAt, err3 = time.Parse(checkpointTime, l.SealedAt)
-	c.SignedAt, err4 = time.Parse(checkpointTime, l.SignedAt)
-	err = errors.Join(err1, err2, err3, err4,
+	var err1, err2, err3 error
+	c.At, err1 = ParsePlace(l.Event)
+	c.SealedAt, err2 = time.Parse(checkpointTime, l.SealedAt)
+	c.SignedAt, err3 = time.Parse(checkpointTime, l.SignedAt)
+	err = errors.Join(err1, err2, err3,
 		unhex(c.Log[:], l.Log), unhex(c.Hash[:], l.Hash), unhex(c.Key[:], l.Key), unhex(c.Signature[:], l.Signature))
 	if err != nil || c.At.N < 1 {
 		return Checkpoint{}, errors.New("a field is missing or damaged")

@@ -3,6 +3,8 @@ package command
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -88,6 +90,17 @@ type Place struct {
 
 // String is the id of the event at that place.
 func (p Place) String() string { return fmt.Sprintf("%d-%d", p.Epoch, p.N) }
+
+// ParsePlace is the inverse.
+func ParsePlace(id string) (Place, error) {
+	epoch, n, _ := strings.Cut(id, "-")
+	e, err := strconv.ParseUint(epoch, 10, 32)
+	if err != nil {
+		return Place{}, err
+	}
+	m, err := strconv.ParseInt(n, 10, 64)
+	return Place{Epoch: uint32(e), N: m}, err
+}
 
 // EventFilter picks events. The zero value picks all.
 type EventFilter struct {

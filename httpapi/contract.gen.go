@@ -657,6 +657,30 @@ type Canceled struct {
 // `nothing_to_undo`, `outcome_unknown` (and it would change a value, not set one), `superseded` by a newer command.
 type Cause string
 
+// Checkpoint What is signed is in `docs/log.md`, byte for byte.
+type Checkpoint struct {
+	// Log What the first hash of this log is chained to.
+	Log string `json:"log"`
+
+	// Event The last event.
+	Event EventID `json:"event"`
+
+	// Hash SHA-256 that seals it, and all before.
+	Hash string `json:"hash"`
+
+	// SealedAt When that was.
+	SealedAt Moment `json:"sealed_at"`
+
+	// SignedAt When this was signed.
+	SignedAt Moment `json:"signed_at"`
+
+	// Key The public key (Ed25519), as in `DIR/log-key.pub`.
+	Key string `json:"key"`
+
+	// Signature Of all of the above but the key.
+	Signature string `json:"signature"`
+}
+
 // ClockRule Seconds, 1 to 31536000 (a year): what holds unless a command says otherwise. Or an object of that and how far a
 // command may go.
 type ClockRule = json.RawMessage
@@ -1111,7 +1135,8 @@ type Event struct {
 	// device; `type.declared`, `type.retired` and `type.approvers_missing`; `approval.requested`, `approval.approved`, `approval.denied`,
 	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
 	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.`,
-	// `token.` and `webhook.` likewise; `server.sealed` (what waited was sealed with a new key). New types may come: ignore
+	// `token.` and `webhook.` likewise; `server.checkpoint` (the log as it stood before,
+	// signed); `server.sealed` (what waited was sealed with a new key). New types may come: ignore
 	// what you do not know.
 	Type string `json:"type"`
 
@@ -2345,6 +2370,9 @@ type ServerInterface interface {
 	// ListApprovals What waits for me
 	// (GET /v1/approvals)
 	ListApprovals(ctx echo.Context, params ListApprovalsParams) error
+	// GetCheckpoint The log as it stands, signed
+	// (GET /v1/checkpoint)
+	GetCheckpoint(ctx echo.Context) error
 	// ListCommands Commands, newest first
 	// (GET /v1/commands)
 	ListCommands(ctx echo.Context, params ListCommandsParams) error
@@ -2566,6 +2594,15 @@ func (w *ServerInterfaceWrapper) ListApprovals(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListApprovals(ctx, params)
+	return err
+}
+
+// GetCheckpoint converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCheckpoint(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCheckpoint(ctx)
 	return err
 }
 
@@ -3967,6 +4004,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/commands/:id/rollback", wrapper.RollBackCommand, options.OperationMiddlewares["rollBackCommand"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/events", wrapper.ListCommandEvents, options.OperationMiddlewares["listCommandEvents"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.ListEvents, options.OperationMiddlewares["listEvents"]...)
+	router.GET(options.BaseURL+"/v1/checkpoint", wrapper.GetCheckpoint, options.OperationMiddlewares["getCheckpoint"]...)
 	router.GET(options.BaseURL+"/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.DELETE(options.BaseURL+"/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
 	router.GET(options.BaseURL+"/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
@@ -4233,6 +4271,44 @@ type ListApprovalsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListApprovalsdefaultApplicationProblemPlusJSONResponse) VisitListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckpointRequestObject struct {
+}
+
+type GetCheckpointResponseObject interface {
+	VisitGetCheckpointResponse(w http.ResponseWriter) error
+}
+
+type GetCheckpoint200JSONResponse Checkpoint
+
+func (response GetCheckpoint200JSONResponse) VisitGetCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckpointdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCheckpointdefaultApplicationProblemPlusJSONResponse) VisitGetCheckpointResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6516,6 +6592,9 @@ type StrictServerInterface interface {
 	// ListApprovals What waits for me
 	// (GET /v1/approvals)
 	ListApprovals(ctx context.Context, request ListApprovalsRequestObject) (ListApprovalsResponseObject, error)
+	// GetCheckpoint The log as it stands, signed
+	// (GET /v1/checkpoint)
+	GetCheckpoint(ctx context.Context, request GetCheckpointRequestObject) (GetCheckpointResponseObject, error)
 	// ListCommands Commands, newest first
 	// (GET /v1/commands)
 	ListCommands(ctx context.Context, request ListCommandsRequestObject) (ListCommandsResponseObject, error)
@@ -6811,6 +6890,29 @@ func (sh *strictHandler) ListApprovals(ctx echo.Context, params ListApprovalsPar
 		return err
 	} else if validResponse, ok := response.(ListApprovalsResponseObject); ok {
 		return validResponse.VisitListApprovalsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCheckpoint operation middleware
+func (sh *strictHandler) GetCheckpoint(ctx echo.Context) error {
+	var request GetCheckpointRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCheckpoint(ctx.Request().Context(), request.(GetCheckpointRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCheckpoint")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCheckpointResponseObject); ok {
+		return validResponse.VisitGetCheckpointResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -79,6 +79,13 @@ func (l *logbook) End(context.Context) (Place, error) {
 	return Place{Epoch: l.epoch, N: int64(len(l.events))}, nil
 }
 
+func (l *logbook) Checkpoint(_ context.Context, now time.Time) (command.Checkpoint, error) {
+	if len(l.events) == 0 {
+		return command.Checkpoint{}, command.Errorf(command.CodeNotFound, "the log is empty")
+	}
+	return command.Checkpoint{At: Place{Epoch: l.epoch, N: int64(len(l.events))}, SealedAt: noon, SignedAt: now}, nil
+}
+
 func (l *logbook) Changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,6 +157,21 @@ func TestEventsThatAreAskedForWrongly(t *testing.T) {
 	none := serve(t, d, d, Options{})
 	if r := none.do(ask{name: "no log", path: "/v1/events"}); r.status != 404 {
 		t.Errorf("without a log: %d", r.status)
+	}
+}
+
+// A checkpoint is a line as it is kept, whatever writes the other answers.
+func TestACheckpointIsAnsweredAsALine(t *testing.T) {
+	l := newLogbook()
+	s := serve(t, &desk{}, &desk{}, Options{Log: l})
+	if r := s.do(ask{name: "of nothing", path: "/v1/checkpoint"}); r.status != 404 {
+		t.Errorf("of nothing: %d %s", r.status, r.body)
+	}
+	l.add("command.created")
+	r := s.do(ask{name: "of one event", path: "/v1/checkpoint"})
+	line, ended := strings.CutSuffix(r.body, "\n")
+	if c, err := command.ParseCheckpoint([]byte(line)); err != nil || !ended || r.status != 200 || c.At.N != 1 {
+		t.Errorf("%d %q: %v", r.status, r.body, err)
 	}
 }
 

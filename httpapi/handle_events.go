@@ -4,7 +4,6 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"behest/access"
@@ -71,7 +70,7 @@ func eventQueryOf(after, lastID *EventID, types *[]string, size *PageSize) (even
 	if id == nil {
 		return q, nil
 	}
-	p, err := parsePlace(*id)
+	p, err := command.ParsePlace(*id)
 	if err != nil {
 		return q, malformed(command.Field{Pointer: name, Detail: "is no event id"})
 	}
@@ -141,19 +140,13 @@ type eventPage EventPage
 func (p eventPage) VisitListEventsResponse(w http.ResponseWriter) error        { return answer(w, p) }
 func (p eventPage) VisitListCommandEventsResponse(w http.ResponseWriter) error { return answer(w, p) }
 
-// parsePlace is the inverse.
-func parsePlace(id string) (Place, error) {
-	epoch, n, _ := strings.Cut(id, "-")
-	e, err := strconv.ParseUint(epoch, 10, 32)
-	if err != nil {
-		return Place{}, err
-	}
-	m, err := strconv.ParseInt(n, 10, 64)
-	return Place{Epoch: uint32(e), N: m}, err
-}
-
 // viewEvent is an event as the contract shows it to who asks.
 func viewEvent(ctx context.Context, e command.Event) Event {
+	return EventView(e, aboutOf(ctx).who.Everywhere.Any(access.Admin))
+}
+
+// EventView is an event as the contract has it; from: also where its actor was.
+func EventView(e command.Event, from bool) Event {
 	out := Event{
 		ID: Place{Epoch: e.Epoch, N: e.N}.String(), Type: string(e.Type), Time: Time(e.At), Actor: e.Actor,
 		Device: e.Name, Data: e.Data,
@@ -161,8 +154,30 @@ func viewEvent(ctx context.Context, e command.Event) Event {
 	if e.Command != (command.ID{}) {
 		out.Command = e.Command.String()
 	}
-	if aboutOf(ctx).who.Everywhere.Any(access.Admin) {
+	if from {
 		out.From = e.From
 	}
 	return out
+}
+
+func (h handlers) GetCheckpoint(ctx context.Context, _ GetCheckpointRequestObject) (GetCheckpointResponseObject, error) {
+	if h.events == nil {
+		return nil, command.Errorf(command.CodeNotFound, "this server keeps no log of events")
+	}
+	c, err := h.events.Checkpoint(ctx, h.now())
+	if err != nil {
+		return nil, err
+	}
+	line, err := c.MarshalJSON()
+	return checkpointAnswer(append(line, '\n')), err
+}
+
+// checkpointAnswer is a checkpoint in the one way to write it.
+type checkpointAnswer []byte
+
+func (b checkpointAnswer) VisitGetCheckpointResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(b)
+	return err
 }

@@ -149,7 +149,7 @@ func (h handlers) RedeliverEvent(ctx context.Context, r RedeliverEventRequestObj
 	if err != nil {
 		return nil, err
 	}
-	event, err := parsePlace(r.Event)
+	event, err := command.ParsePlace(r.Event)
 	if err != nil {
 		return nil, malformed(command.Field{Pointer: "event", Detail: "is no event id"})
 	}

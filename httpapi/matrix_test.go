@@ -38,6 +38,7 @@ GET    /v1/commands/{id}/executions                 voxa 404
 GET    /v1/commands/{id}/executions/{device}        voxa 404
 GET    /v1/commands/{id}/events                     voxa 404
 GET    /v1/events                                   voxa less
+GET    /v1/checkpoint                               voxa all
 POST   /v1/commands/{id}/cancel                     -oxa 404
 POST   /v1/commands/{id}/approve                    --xa 404
 POST   /v1/commands/{id}/deny                       --xa 404

@@ -150,6 +150,8 @@ type Log interface {
 	Events(ctx context.Context, after Place, f EventFilter, limit int) (events []command.Event, next Place, err error)
 	// End is the place after the last event.
 	End(ctx context.Context) (Place, error)
+	// Checkpoint is the log as it stands, signed. CodeNotFound: it is empty.
+	Checkpoint(ctx context.Context, now time.Time) (command.Checkpoint, error)
 	// Changed is closed when the log has grown. Who takes it before looking
 	// misses nothing.
 	Changed() <-chan struct{}

@@ -658,6 +658,30 @@ type Canceled struct {
 // `nothing_to_undo`, `outcome_unknown` (and it would change a value, not set one), `superseded` by a newer command.
 type Cause string
 
+// Checkpoint What is signed is in `docs/log.md`, byte for byte.
+type Checkpoint struct {
+	// Log What the first hash of this log is chained to.
+	Log string `json:"log"`
+
+	// Event The last event.
+	Event EventID `json:"event"`
+
+	// Hash SHA-256 that seals it, and all before.
+	Hash string `json:"hash"`
+
+	// SealedAt When that was.
+	SealedAt Moment `json:"sealed_at"`
+
+	// SignedAt When this was signed.
+	SignedAt Moment `json:"signed_at"`
+
+	// Key The public key (Ed25519), as in `DIR/log-key.pub`.
+	Key string `json:"key"`
+
+	// Signature Of all of the above but the key.
+	Signature string `json:"signature"`
+}
+
 // ClockRule Seconds, 1 to 31536000 (a year): what holds unless a command says otherwise. Or an object of that and how far a
 // command may go.
 type ClockRule = json.RawMessage
@@ -1112,7 +1136,8 @@ type Event struct {
 	// device; `type.declared`, `type.retired` and `type.approvers_missing`; `approval.requested`, `approval.approved`, `approval.denied`,
 	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
 	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.`,
-	// `token.` and `webhook.` likewise; `server.sealed` (what waited was sealed with a new key). New types may come: ignore
+	// `token.` and `webhook.` likewise; `server.checkpoint` (the log as it stood before,
+	// signed); `server.sealed` (what waited was sealed with a new key). New types may come: ignore
 	// what you do not know.
 	Type string `json:"type"`
 
@@ -2440,6 +2465,15 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
 	ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCheckpoint The log as it stands, signed
+	//
+	// A checkpoint for who keeps it elsewhere: in one line, and with a line's end, so that answers can be appended to
+	// a file. `server check --against` holds the log against it. Asking changes nothing. The event `server.checkpoint`
+	// brings one as its `data`. Needs a role for all devices. A log without events is 404.
+	//
+	// Corresponds with GET /v1/checkpoint (the `GetCheckpoint` operationId).
+	GetCheckpoint(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListCommands Commands, newest first
 	//
 	// All filters must hold. A command on one device carries its `execution`.
@@ -3150,6 +3184,25 @@ func (c *Client) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*
 // Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
 func (c *Client) ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListApprovalsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCheckpoint The log as it stands, signed
+//
+// A checkpoint for who keeps it elsewhere: in one line, and with a line's end, so that answers can be appended to
+// a file. `server check --against` holds the log against it. Asking changes nothing. The event `server.checkpoint`
+// brings one as its `data`. Needs a role for all devices. A log without events is 404.
+//
+// Corresponds with GET /v1/checkpoint (the `GetCheckpoint` operationId).
+func (c *Client) GetCheckpoint(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCheckpointRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4610,6 +4663,33 @@ func NewListApprovalsRequest(server string, params *ListApprovalsParams) (*http.
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetCheckpointRequest constructs an http.Request for the GetCheckpoint method
+func NewGetCheckpointRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/checkpoint")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -7409,6 +7489,17 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/approvals (the `ListApprovals` operationId).
 	ListApprovalsWithResponse(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*ListApprovalsResponse, error)
 
+	// GetCheckpointWithResponse The log as it stands, signed
+	//
+	// A checkpoint for who keeps it elsewhere: in one line, and with a line's end, so that answers can be appended to
+	// a file. `server check --against` holds the log against it. Asking changes nothing. The event `server.checkpoint`
+	// brings one as its `data`. Needs a role for all devices. A log without events is 404.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/checkpoint (the `GetCheckpoint` operationId).
+	GetCheckpointWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCheckpointResponse, error)
+
 	// ListCommandsWithResponse Commands, newest first
 	//
 	// All filters must hold. A command on one device carries its `execution`.
@@ -8363,6 +8454,54 @@ func (r ListApprovalsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListApprovalsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetCheckpointResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Checkpoint
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCheckpointResponse) GetJSON200() *Checkpoint {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCheckpointResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCheckpointResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCheckpointResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCheckpointResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCheckpointResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10926,6 +11065,23 @@ func (c *ClientWithResponses) ListApprovalsWithResponse(ctx context.Context, par
 	return ParseListApprovalsResponse(rsp)
 }
 
+// GetCheckpointWithResponse The log as it stands, signed
+//
+// A checkpoint for who keeps it elsewhere: in one line, and with a line's end, so that answers can be appended to
+// a file. `server check --against` holds the log against it. Asking changes nothing. The event `server.checkpoint`
+// brings one as its `data`. Needs a role for all devices. A log without events is 404.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/checkpoint (the `GetCheckpoint` operationId).
+func (c *ClientWithResponses) GetCheckpointWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCheckpointResponse, error) {
+	rsp, err := c.GetCheckpoint(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCheckpointResponse(rsp)
+}
+
 // ListCommandsWithResponse Commands, newest first
 //
 // All filters must hold. A command on one device carries its `execution`.
@@ -12162,6 +12318,39 @@ func ParseListApprovalsResponse(rsp *http.Response) (*ListApprovalsResponse, err
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest CommandPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetCheckpointResponse parses an HTTP response from a GetCheckpointWithResponse call
+func ParseGetCheckpointResponse(rsp *http.Response) (*GetCheckpointResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCheckpointResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Checkpoint
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
