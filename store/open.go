@@ -44,6 +44,15 @@ func CheckAgainst(ctx context.Context, dsn string, kept sqlite.Kept) (sqlite.Rep
 	return sqlite.CheckAgainst(ctx, path, kept)
 }
 
+// Export tells the log of the store that dsn names, also while a server uses it.
+func Export(ctx context.Context, dsn string, e sqlite.Exporting) error {
+	path, err := sqlitePath(dsn)
+	if err != nil {
+		return err
+	}
+	return sqlite.Export(ctx, path, e)
+}
+
 // sqlitePath is the file that dsn names.
 func sqlitePath(dsn string) (string, error) {
 	scheme, rest, found := strings.Cut(dsn, "://")

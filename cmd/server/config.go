@@ -35,6 +35,9 @@ type config struct {
 	Keep      string `koanf:"keep"`
 	NewLogKey bool   `koanf:"new-log-key"`
 
+	CheckpointFile  string        `koanf:"checkpoint-file"`
+	CheckpointEvery time.Duration `koanf:"checkpoint-every"`
+
 	TrustClock bool `koanf:"trust-clock"`
 	Solo       bool `koanf:"solo"`
 	ResetAdmin bool `koanf:"reset-admin"`
@@ -72,6 +75,8 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("coaps-client-ca", "", "PEM file with the authorities of the devices' certificates, whose subject CN is the device's id")
 	f.String("keep", "90d", "how long commands that are over, their reports and the log are kept: days (90d), a duration (720h) or forever")
 	f.Bool("new-log-key", false, "sign where the log was cut with a new DIR/log-key: the old one was lost; for one start")
+	f.String("checkpoint-file", "", "file to which signed checkpoints of the log are appended, to be kept on another machine: see server check --against")
+	f.Duration("checkpoint-every", time.Hour, "how often the log is signed, if it has grown, and the event server.checkpoint tells of it")
 	f.Bool("trust-clock", false, "go on although the system's clock is behind where the server was, or more than a day past it; --dev implies it")
 	f.Bool("solo", false, "let who asks for a command be among those who approve it: for servers that one person runs")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
@@ -153,6 +158,7 @@ func (c config) check() error {
 		c.checkCoAPS(),
 		c.checkHTTP(),
 		checkSchedule(c.WebhookSchedule),
+		checkEvery(c.CheckpointEvery),
 		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),
 		oneOf("log-format", c.LogFormat, "auto", "text", "json"))
 	for name, d := range map[string]time.Duration{"ack-timeout": c.AckTimeout, "again-min": c.AgainMin, "again-max": c.AgainMax} {

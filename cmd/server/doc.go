@@ -2,7 +2,8 @@
 // rooms and runs them until it is told to stop.
 //
 //	server [--dev] [--data DIR] [--http ADDR] [--coap ADDR] ...
-//	server check [--data DIR]
+//	server check [--data DIR] [--against FILE [--key FILE] ...]
+//	server export [--data DIR] [--after ID]
 //	server rekey [--data DIR]
 //	server version [-o json]
 //

@@ -55,7 +55,8 @@ in a YAML file (--config) under the flag's name. A flag beats the environment,
 the environment beats the file.`,
 		Example: `  server --dev                    # loopback only, no keys: for trying it out
   server --data /var/lib/behest
-  server check --data ./data      # verify a database, also while a server runs`,
+  server check --data ./data      # verify a database, also while a server runs
+  server export --data ./data     # the log as lines of JSON, to be verified elsewhere`,
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -70,6 +71,6 @@ the environment beats the file.`,
 	configFlags(root.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(checkCommand(), rekeyCommand(), versionCommand())
+	root.AddCommand(checkCommand(), exportCommand(), rekeyCommand(), versionCommand())
 	return root
 }

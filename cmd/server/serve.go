@@ -77,7 +77,8 @@ type system struct {
 	udp     *udp.Conn
 	secured *secured // nil: CoAP over DTLS is not served
 	tcp     net.Listener
-	cert    *certificate // nil: HTTP is plain
+	kept    *checkpointFile // nil: checkpoints go to no file
+	cert    *certificate    // nil: HTTP is plain
 }
 
 // open opens the parts in the order in which they can fail: what is opened is
@@ -93,6 +94,9 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 		return nil, err
 	}
 	if s.clock, err = s.setClock(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openCheckpointFile(); err != nil {
 		return nil, err
 	}
 	if err := removeFile(c.path(addressesFile)); err != nil {
@@ -195,6 +199,7 @@ func (s *system) services() stack {
 		{name: "dispatch", first: s.ready, run: s.dispatch.Run},
 		{name: "webhooks", run: s.webhooks.Run}, // what the ones above did last is told, if that is soon done
 		{name: "retention", run: s.retain},
+		{name: "checkpoints", run: s.sign},
 		{name: "store", run: s.store.Run},
 	}
 }
@@ -265,6 +270,9 @@ func (s *system) close() {
 	}
 	if s.secured != nil {
 		_ = s.secured.dtls.Close() // likewise
+	}
+	if s.kept != nil {
+		_ = s.kept.f.Close() // each line is on disk already
 	}
 	if s.store == nil {
 		return

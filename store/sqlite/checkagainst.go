@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"behest/command"
+	"behest/device"
 )
 
-// Kept is what a check holds the log against: checkpoints that were kept
-// elsewhere.
+// Kept are checkpoints that were kept elsewhere, for a check to hold the log
+// against.
 type Kept struct {
-	Lines []byte              // as the server wrote them
-	Keys  []ed25519.PublicKey // that may have signed them; nil: the one beside the database
+	Lines []byte                         // as the server wrote them
+	Keys  []ed25519.PublicKey            // that may have signed them; nil: the one beside the database
+	Opens func(*device.Credential) error // as of CheckSeals
 }
 
 // Against is what came of it.
@@ -30,7 +32,7 @@ type Against struct {
 // and what was taken off the end before the last of them.
 func CheckAgainst(ctx context.Context, path string, kept Kept) (Report, error) {
 	a := &anchors{kept: kept}
-	report, err := examine(ctx, path, nil, a)
+	report, err := examine(ctx, path, kept.Opens, a)
 	report.Against = a.found
 	return report, err
 }
