@@ -50,3 +50,70 @@ func TestACommandEndsOnceHoweverLateItSettles(t *testing.T) {
 		}
 	})
 }
+
+// Of many devices one was silent, runs on after the command has ended, and
+// succeeds: it had ended before. If what is unknown is closed before the last
+// device ends, the end says that nothing is left to settle.
+func TestACommandOnManyEndsOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(command.Type{Name: "set", Clocks: command.TypeClocks{SettleFor: command.Bound{Default: time.Hour}}})
+		w.ready("a")
+		w.ready("b")
+		seqs := func(id command.ID) map[string]uint32 {
+			xs, _, err := w.store.Executions(w.ctx(), id, "", 0, 10)
+			if err != nil || len(xs) != 2 {
+				t.Fatal(xs, err)
+			}
+			return map[string]uint32{xs[0].Name: xs[0].Seq, xs[1].Name: xs[1].Seq}
+		}
+		says := func(name string, seq uint32, r command.Report) {
+			if err := w.Report(w.ctx(), name, there, seq, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantEnds := func(id command.ID, want string) {
+			t.Helper()
+			synctest.Wait()
+			events, _, err := w.store.Events(w.ctx(), command.Place{}, command.EventFilter{Command: id, Types: []command.EventType{command.EventEnded, command.EventSettled}}, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, e := range events {
+				got += string(e.Type) + string(e.Data)
+			}
+			if got != want {
+				t.Errorf("told %s, want %s", got, want)
+			}
+		}
+		running, success := command.Report{Status: command.StatusRunning, Next: time.Second}, command.Report{Status: command.StatusSuccess}
+		intent := command.Intent{Type: "set", Targets: command.Targets{Devices: []string{"a", "b"}}, RequestedBy: "op", RunFor: 3 * time.Hour}
+
+		i, err := w.Issue(w.ctx(), intent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		n := seqs(i.Command.ID)
+		says("a", n["a"], running)
+		says("b", n["b"], success)
+		time.Sleep(10 * time.Second)
+		const ended = `command.ended{"outcome":"some_unknown","unsettled":1}`
+		wantEnds(i.Command.ID, ended)
+		says("a", n["a"], running)
+		says("a", n["a"], success)
+		wantEnds(i.Command.ID, ended+`command.settled{"outcome":"all_succeeded"}`)
+
+		if i, err = w.Issue(w.ctx(), intent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		n = seqs(i.Command.ID)
+		says("a", n["a"], running)
+		says("b", n["b"], command.Report{Status: command.StatusRunning})
+		time.Sleep(2 * time.Hour)
+		wantEnds(i.Command.ID, "")
+		says("b", n["b"], success)
+		wantEnds(i.Command.ID, `command.ended{"outcome":"some_unknown"}`)
+	})
+}

@@ -130,7 +130,7 @@ func (k *model) counts(l *life) {
 	for _, p := range l.parts {
 		ended = ended && p.state.Ended()
 	}
-	if l.told && c.Devices == 1 {
+	if l.told { // also when one of them runs again
 		l.ended = ended
 	}
 	k.must(ended == l.ended, "%s has ended: %t, the log says %t", l.label(), ended, l.ended)

@@ -198,6 +198,7 @@ func (k *model) follow(e command.Event, rows reading) {
 		Late              bool
 		State             string
 		Outcome, Rollback string
+		Unsettled         int
 	}
 	if len(e.Data) > 0 {
 		k.m.ok(json.Unmarshal(e.Data, &data))
@@ -228,9 +229,10 @@ func (k *model) follow(e command.Event, rows reading) {
 	case e.Type == command.EventGate:
 		k.gate(l, data.State)
 	case e.Type == command.EventEnded:
-		k.must(!l.ended && (!l.told || l.view.Command.Devices > 1), "%s ended twice", l.label())
+		k.must(!l.told, "%s ended twice", l.label())
 		l.told = true
 		l.ended, l.unsettled = true, slices.ContainsFunc(l.parts, (*part).unsettled)
+		k.must(l.unsettled == (data.Unsettled > 0), "%s ended with %d unsettled, in question: %t", l.label(), data.Unsettled, l.unsettled)
 		for _, p := range l.parts {
 			k.must(p.state.Ended() || p.state == command.NoState && p.row.State.Ended(), "%s has ended, and is %s on %s", l.label(), p.state, p.device)
 		}

@@ -356,13 +356,31 @@ func (v *visit) endFleet(c *command.Command, kind command.EventType, actor strin
 	return v.endCommand(c, tally, kind, actor)
 }
 
-// endCommand logs that a command has ended, or settled, if it has.
+// endCommand logs that a command has ended, or settled, if it has. One on many
+// devices ends once, whichever of them runs again: after that it can only
+// settle. What its end says to be unsettled may still change, and nothing else.
 func (v *visit) endCommand(c *command.Command, tally command.Tally, kind command.EventType, actor string) error {
-	if !tally.Ended() || kind == command.EventSettled && !tally.Settled() {
+	if !tally.Ended() {
 		return nil
 	}
+	if c.Devices > 1 && kind == command.EventEnded {
+		first, err := v.tx.End(c.N)
+		if err != nil {
+			return err
+		}
+		if !first {
+			kind = command.EventSettled
+		}
+	}
+	data := map[string]any{"outcome": tally.Outcome()}
+	switch {
+	case kind == command.EventSettled && !tally.Settled():
+		return nil
+	case !tally.Settled():
+		data["unsettled"] = tally.Unsettled
+	}
 	v.ended = append(v.ended, c.ID)
-	return v.log(kind, command.Execution{Command: c}, actor, map[string]any{"outcome": tally.Outcome()})
+	return v.log(kind, command.Execution{Command: c}, actor, data)
 }
 
 // facts are what an event says besides its type.

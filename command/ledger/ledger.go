@@ -137,6 +137,7 @@ type Tx interface {
 	Open(device int64) ([]command.Execution, error)                // not ended, oldest first
 	OpenOf(commandN int64, limit int) ([]command.Execution, error) // of one command, in no order
 	Tally(commandN int64) (command.Tally, error)                   // of one command
+	End(commandN int64) (first bool, err error)                    // notes that one on many devices has ended
 	Save(x *command.Execution) error                               // by N and version; the version grows
 
 	// SealMark is what PutSealMark kept; nil: nothing. Unsent lists executions

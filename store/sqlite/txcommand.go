@@ -208,6 +208,16 @@ func (t *tx) Tally(commandN int64) (command.Tally, error) {
 	return tally, t.failed(err)
 }
 
+// End is kept in the column settled of the head, which has no execution that
+// could settle.
+func (t *tx) End(commandN int64) (first bool, err error) {
+	changed, _, err := t.write(`UPDATE command SET settled = 1 WHERE n = +? AND state = 0 AND settled = 0`, commandN)
+	if err != nil {
+		return false, fmt.Errorf("end command %d: %w", commandN, err)
+	}
+	return changed == 1, nil
+}
+
 func (t *tx) Save(x *command.Execution) error {
 	values := append(progressValues(x), x.N, x.Version)
 	changed, _, err := t.write(`UPDATE command SET (version, `+progressColumns+`) = (version + 1, ?, ?, ?, ?, ?, ?, ?)
