@@ -70,6 +70,15 @@ func testFleets(t *testing.T, e Engine) {
 		}
 		return tx.AddRefused(c.N, handles[3], command.CodeDeviceFull)
 	})
+	for _, want := range []bool{true, false} {
+		r.do(func(tx ledger.Tx) error {
+			if first, err := tx.End(c.N); first != want || err != nil {
+				t.Errorf("it ends for the first time: %t, %v, want %t", first, err, want)
+			}
+			return nil
+		})
+		r.restart()
+	}
 	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(xs[0].N); return err })
 	r.refused(command.CodeNotFound, func(tx ledger.Tx) error { _, err := tx.CommandN(999); return err })
 }
