@@ -25,6 +25,13 @@
 // server names nobody now. An observer whose session is over is found out
 // before anything is released for it.
 //
+// # Pace
+//
+// A device that registers, reports or asks faster than Options.DeviceRate is
+// answered 4.29, before anything is read or written for it. A device is the
+// identity of a session; over plain CoAP it is the name that is given, or the
+// registration, and whoever gives another's name uses up its pace.
+//
 // # Presenting
 //
 // A device's list is state, not a queue: a lost or merged notification costs

@@ -36,7 +36,7 @@ func TestMalformedDatagramsLeaveAGoodDeviceUnharmed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		good := w.good(t)
+		good := w.good(t, "good")
 		defer good.end()
 
 		attack := make(chan map[string]int, 1)
@@ -70,20 +70,21 @@ func TestMalformedDatagramsLeaveAGoodDeviceUnharmed(t *testing.T) {
 
 // goodDevice is a device that succeeds at everything.
 type goodDevice struct {
+	name   string
 	w      *world
 	d      *device.Device
 	rounds int
 	end    func()
 }
 
-func (w *world) good(t *testing.T) *goodDevice {
+func (w *world) good(t *testing.T, name string) *goodDevice {
 	t.Helper()
 	socket, err := link.UDP(netip.AddrPort{}, w.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	observing := make(chan struct{}, 1)
-	d, err := device.New(socket, device.Options{Name: "good", Server: w.addr, Store: storage.NewRAM(), Notify: func(e device.Event) {
+	d, err := device.New(socket, device.Options{Name: name, Server: w.addr, Store: storage.NewRAM(), Notify: func(e device.Event) {
 		if e.Kind == device.Observing {
 			select {
 			case observing <- struct{}{}:
@@ -98,7 +99,7 @@ func (w *world) good(t *testing.T) *goodDevice {
 	ran := make(chan error, 1)
 	go func() { ran <- d.Run(ctx) }()
 	<-observing
-	return &goodDevice{w: w, d: d, end: func() {
+	return &goodDevice{w: w, d: d, name: name, end: func() {
 		cancel()
 		if err := <-ran; err != nil {
 			t.Error(err)
@@ -109,7 +110,7 @@ func (w *world) good(t *testing.T) *goodDevice {
 // round issues a command, and waits until it has succeeded.
 func (g *goodDevice) round(t *testing.T) {
 	t.Helper()
-	id := g.w.issue("good", command.Intent{})
+	id := g.w.issue(g.name, command.Intent{})
 	g.rounds++
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		x := g.w.execution(id)

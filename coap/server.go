@@ -25,6 +25,10 @@ type Options struct {
 	// then after twice that, up to AgainMax.
 	AgainMin time.Duration // 30 s
 	AgainMax time.Duration // 15 min
+	// DeviceRate is how many costly requests a second one device may make, after
+	// DeviceBurst at once; negative: as many as it likes.
+	DeviceRate  int // 50
+	DeviceBurst int // 200
 	// Now is the time that the use cases go by: the seconds that are left of a
 	// command are counted in it. nil: time.Now.
 	Now    func() time.Time
@@ -35,6 +39,7 @@ type Options struct {
 type Server struct {
 	lines     lines
 	presenter *presenter
+	pace      *pace
 	uses      UseCases
 	log       *slog.Logger
 }
@@ -47,6 +52,12 @@ func New(conn endpoint.PacketConn, o Options) (*Server, error) {
 	}
 	if o.AgainMax == 0 {
 		o.AgainMax = 15 * time.Minute
+	}
+	if o.DeviceRate == 0 {
+		o.DeviceRate = deviceRate
+	}
+	if o.DeviceBurst == 0 {
+		o.DeviceBurst = deviceBurst
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -63,7 +74,7 @@ func New(conn endpoint.PacketConn, o Options) (*Server, error) {
 	if o.Endpoint.Costly == nil {
 		o.Endpoint.Costly = costly
 	}
-	s := &Server{log: o.Logger}
+	s := &Server{log: o.Logger, pace: newPace(o.DeviceRate, o.DeviceBurst)}
 	var err error
 	if s.lines, err = newLines(conn, o.Sessions, s, o.Endpoint); err != nil {
 		return nil, fmt.Errorf("coap server: %w", err)
@@ -97,11 +108,20 @@ func (s *Server) Present(d device.Device, p command.Presentation) { s.presenter.
 // Stats are the message layer's counters.
 func (s *Server) Stats() endpoint.Stats { return s.lines.stats() }
 
+// Limited is how many requests were answered 4.29 because their device asked too
+// fast.
+func (s *Server) Limited() uint64 { return s.pace.limited.Load() }
+
 // Serve answers one request.
 func (s *Server) Serve(ctx context.Context, r *endpoint.Request) endpoint.Response {
 	if r.IfMatch || r.IfNoneMatch {
 		// Nothing here is edited under a condition [RFC 7252 5.10.8].
 		return refuse(r, codes.PreconditionFailed, "precondition", "nothing here has a version")
+	}
+	if costly(r) {
+		if err := s.pace.ask(paced(r, s.lines.speaker(r.Peer))); err != nil {
+			return refusal(r, err)
+		}
 	}
 	p := r.Path
 	switch {

@@ -32,7 +32,7 @@ type world struct {
 	path string
 	seed uint64
 
-	layer    endpoint.Options
+	options  coap.Options
 	store    *sqlite.Store
 	dispatch *dispatch.Dispatcher
 	server   *coap.Server
@@ -76,7 +76,7 @@ func onLoopback(t *testing.T, f func(w *world), as ...func(*world)) {
 }
 
 // stranger takes away what loopback is exempt from.
-func stranger(w *world) { w.layer.BoundLoopback = true }
+func stranger(w *world) { w.options.Endpoint.BoundLoopback = true }
 
 // start starts the server.
 func (w *world) start() {
@@ -91,8 +91,8 @@ func (w *world) start() {
 	conn, err := w.listen()
 	must(err)
 	w.lives++
-	w.layer.Workers = 8
-	server, err := coap.New(conn, coap.Options{Endpoint: w.layer})
+	w.options.Endpoint.Workers = 8
+	server, err := coap.New(conn, w.options)
 	must(err)
 	w.store, w.server, w.addr = store, server, conn.LocalAddr()
 	w.dispatch = dispatch.New(store, server, dispatch.Options{Dev: true, Schemas: asIs{}})

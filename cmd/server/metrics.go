@@ -39,6 +39,7 @@ var help = []struct{ name, text, label string }{
 	{"behest_clock_step_seconds", "How far the server's time is ahead of the system's clock.", ""},
 	{"behest_coap_datagrams_total", "CoAP messages, plain and over DTLS.", "direction"},
 	{"behest_coap_requests_total", "Requests that reached a handler.", ""},
+	{"behest_coap_limited_total", "Requests that were answered 4.29 because their device asked too fast.", ""},
 	{"behest_coap_ignored_total", "Datagrams that came to nothing, by why.", "reason"},
 	{"behest_coap_confirmables_total", "First transmissions of notifications and separate responses.", ""},
 	{"behest_coap_retransmissions_total", "Later transmissions.", ""},
@@ -135,6 +136,7 @@ func (m *metrics) collectCoAP(s sender) {
 	s.counter("behest_coap_datagrams_total", c.Received, "in")
 	s.counter("behest_coap_datagrams_total", c.Sent, "out")
 	s.counter("behest_coap_requests_total", c.Requests)
+	s.counter("behest_coap_limited_total", m.system.coap.Limited())
 	for reason, n := range map[string]uint64{
 		"malformed": c.Malformed, "truncated": c.Truncated, "duplicate": c.Duplicates, "bad_option": c.BadOptions,
 		"overload": c.Refused, "unproven": c.Challenged, "stray": c.Strays, "ping": c.Pings, "panic": c.Panics,
