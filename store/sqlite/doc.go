@@ -79,6 +79,10 @@
 // half is in log-key.pub, for Check. Without the key that signed, or with
 // another, nothing opens.
 //
+// Whoever can write the file can compute its hashes anew, and Check then calls
+// the log sound. A Checkpoint that was kept elsewhere shows it (CheckAgainst),
+// but for what came after. Export tells the log for others to verify.
+//
 // A lock on a file beside the database keeps a second server out. Check
 // reads with the lock held by somebody else.
 package sqlite
