@@ -32,6 +32,9 @@
 // identity of a session; over plain CoAP it is the name that is given, or the
 // registration, and whoever gives another's name uses up its pace.
 //
+// The same requests are served over plain CoAP only for an address that has
+// proven that it receives; package endpoint asks it to. Discovery is open.
+//
 // # Presenting
 //
 // A device's list is state, not a queue: a lost or merged notification costs

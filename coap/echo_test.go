@@ -66,9 +66,8 @@ func TestWhatAStrangerGets(t *testing.T) {
 			{"unknown option", post("rd").raw(9, ""), false, 1},
 		} {
 			p := w.peer(fmt.Sprintf("10.2.0.%d:5000", i+1))
-			in, out := len(tt.m.bytes()), 0
 			got := p.ask(tt.m)
-			out = len(got.bytes())
+			in, out := len(tt.m.bytes()), len(got.bytes())
 			t.Logf("%-42s %3d bytes in, %3d out, %.2f", tt.name, in, out, float64(out)/float64(in))
 			if (got.echo() != "") != tt.echoes || tt.echoes && (got.code != codes.Unauthorized || got.payload != "") {
 				t.Errorf("%s: %v", tt.name, got)

@@ -32,7 +32,7 @@ type world struct {
 	path string
 	seed uint64
 
-	options  coap.Options
+	options  coap.Options // of the server's next life
 	store    *sqlite.Store
 	dispatch *dispatch.Dispatcher
 	server   *coap.Server

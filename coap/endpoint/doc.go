@@ -28,8 +28,9 @@
 // confirmable of which no block fits stays here, and its clock runs on. An ACK of
 // a confirmable proves the address, unless many ids were guessed wrong before, and
 // so does a request with the Echo option that a 4.01 brought there (RFC 9175): the
-// answer to whatever Options.Costly names, until the address is proven. A peer with a session has proven itself by its handshake; where it moves to is
-// bounded where sessions are kept.
+// answer to whatever Options.Costly names, until the address is proven. A peer
+// with a session has proven itself by its handshake; where it moves to is bounded
+// where sessions are kept.
 //
 // To the process: nothing is kept for an idle peer. What is kept of a peer
 // lives until EXCHANGE_LIFETIME after its last message; every table has a bound
