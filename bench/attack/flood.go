@@ -22,7 +22,7 @@ const (
 	otherDevices = 200              // came first: no damaged path names a good one's registration
 	roundWait    = 60 * time.Second // for one command; a lost datagram takes two seconds
 	floodSources = 1 << 16
-	floodGrowth  = 64_000_000 // bytes, with all that is new in the database
+	floodGrowth  = 128 << 20 // bytes: 2 kB for each address, all of which are remembered for four minutes
 )
 
 // flood attacks the plain socket.
