@@ -38,7 +38,9 @@ type checkpointFile struct {
 }
 
 // openCheckpointFile opens the file that was asked for. What a crash left of a
-// line is taken off; a file of another log is refused.
+// line is taken off; what does not end in a checkpoint is refused. A file of
+// another log is found out when there is something to add: add refuses, and the
+// log says so.
 func (s *system) openCheckpointFile() error {
 	path := s.config.CheckpointFile
 	if path == "" {
