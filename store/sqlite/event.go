@@ -110,7 +110,9 @@ func unpackEvents(r *sealed) ([]command.Event, error) {
 			u.bad = true
 		}
 		e.At = fromMillis(r.at + u.nextInt())
-		e.Actor, e.From, _ = strings.Cut(u.text(eventActor), actorEnd)
+		var where bool
+		e.Actor, e.From, where = strings.Cut(u.text(eventActor), actorEnd)
+		u.bad = u.bad || where && (e.Actor == "" || e.From == "") // nobody is somewhere, and nowhere is not told
 		if u.has(eventCommand) {
 			before += u.nextInt()
 			e.CommandN = before
