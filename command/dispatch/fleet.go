@@ -87,7 +87,7 @@ type group struct {
 }
 
 func (g *group) run(n int64) error {
-	handles, err := g.tx.TakePending(n, groupTargets)
+	handles, err := g.tx.TakePending(n, writeTargets)
 	if err != nil || handles == nil {
 		return err
 	}
