@@ -389,6 +389,20 @@ func TestAnObservationFollowsItsDevice(t *testing.T) {
 	}
 }
 
+// drain reads what has come to a socket and that nobody read.
+func drain(t *testing.T, pc *net.UDPConn) {
+	t.Helper()
+	b := make([]byte, 2048)
+	if err := pc.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := pc.Read(b); err == nil; _, err = pc.Read(b) {
+	}
+	if err := pc.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestARebootedDeviceGoesOn on the same address and port: its old session is
 // served until the new one is Finished, then its observation waits for it.
 func TestARebootedDeviceGoesOn(t *testing.T) {
@@ -405,6 +419,7 @@ func TestARebootedDeviceGoesOn(t *testing.T) {
 		t.Errorf("after a knock: %+v", o)
 	}
 	p.unplug()
+	drain(t, pc) // the answer to the knock is not the rebooted device's
 	g = s.comesIn(&plug{UDPConn: pc}, s.addr(), with("pump-1", key1, once))
 	wait(t, "the end of the old observation", func() bool { return s.device("pump-1").Observation.Suspended })
 	id := s.ask("pump-1")

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,14 +24,16 @@ func TestWhatIsAcceptedWhileTheClockIsHeldLastsAsLong(t *testing.T) {
 		"behind, and stays":         {-far, -far},
 	} {
 		inWorld(t, func(w *world) {
-			var off time.Duration
-			sure := true
-			w.wall = func() time.Time { return time.Now().Add(off) }
-			w.sure = func() bool { return sure }
+			var off atomic.Int64
+			var sure atomic.Bool
+			sure.Store(true)
+			w.wall = func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
+			w.sure = sure.Load
 			w.restart()
 			old := w.issue("forgotten") // its clock is a day
 			w.stop()
-			off, sure = wall.held, false
+			off.Store(int64(wall.held))
+			sure.Store(false)
 			w.start()
 			time.Sleep(time.Second)
 			h := w.ready("pump")
@@ -39,7 +42,8 @@ func TestWhatIsAcceptedWhileTheClockIsHeldLastsAsLong(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
-			off, sure = wall.trusted, true
+			off.Store(int64(wall.trusted))
+			sure.Store(true)
 			time.Sleep(50 * time.Second)
 			synctest.Wait()
 			w.check(i.Command.ID, command.Queued, command.NoCause)
