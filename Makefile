@@ -46,7 +46,7 @@ test: need-test ## run all tests; installs what they need
 	go test ./...
 
 race: need-test ## run the tests of what is concurrent under the race detector
-	go test -race $(RACY)
+	go test -race -timeout 20m $(RACY)
 
 fuzz: need-build ## run every fuzz target for FUZZTIME and print its executions
 	@scripts/fuzz $(FUZZTIME)

@@ -435,14 +435,13 @@ func (h *history) report(r wire.Report) {
 
 // read looks at the command in one of the ways that there are.
 func (h *history) read(way int) {
-	list := "/v1/commands?device=" + h.puppet.name
+	path := "/v1/commands?device=" + h.puppet.name // also before it was issued
 	if way < 3 {
 		<-h.issued
+		path = "/v1/commands/" + h.id + []string{"", "/executions/" + h.puppet.name, "?wait_seconds=1"}[way]
 	}
 	call := h.moment()
-	_, answer := h.ask("admin", "GET", []string{
-		"/v1/commands/" + h.id, "/v1/commands/" + h.id + "/executions/" + h.puppet.name, "/v1/commands/" + h.id + "?wait_seconds=1", list,
-	}[way], "")
+	_, answer := h.ask("admin", "GET", path, "")
 	_, s := h.seen(answer)
 	if way == 2 && !ended[s.State] { // it was to wait, and then to say how it stands
 		if waited := h.moment() - call; waited < int64(time.Second) {

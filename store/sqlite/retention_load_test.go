@@ -82,6 +82,9 @@ func (l load) fleetOn(d int) error {
 // TestIssuingWhileMuchIsRemoved prints what removal costs those who issue: the
 // same load with and without it, on the same store.
 func TestIssuingWhileMuchIsRemoved(t *testing.T) {
+	if !testing.Verbose() {
+		t.Skip("it measures, and says what with -v alone")
+	}
 	const devices, past = 8, 2000
 	s, l, _ := loaded(t, devices)
 	if err := l.pastLife(past); err != nil {
