@@ -22,6 +22,12 @@
 // grants anything: a route without a rule is refused by the server before it
 // starts. A rule names the roles that may; roles do not include each other.
 //
+// # Origins
+//
+// WithOrigin says with a request's context from which address it came. A store
+// puts that beside the actor of each event that the request leads to, in the
+// same commit; whoever asks for something need not pass it on.
+//
 // # What it does not do
 //
 // It does no input or output, and it does not decide about single objects: an

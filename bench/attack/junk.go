@@ -48,8 +48,8 @@ func each(all []*visitor, text func(i int) string) (mute []string) {
 	return mute
 }
 
-// garbage attacks live sessions, from the devices' own addresses and from others.
-func garbage(ctx context.Context, c *campaign) (err error) {
+// among runs f beside devices that have sessions.
+func among(ctx context.Context, f func(*tunnel, []*visitor) error) (err error) {
 	t, err := openTunnel()
 	if err != nil {
 		return err
@@ -64,6 +64,15 @@ func garbage(ctx context.Context, c *campaign) (err error) {
 	if err != nil {
 		return err
 	}
+	return f(t, all)
+}
+
+// garbage attacks live sessions, from the devices' own addresses and from others.
+func garbage(ctx context.Context, c *campaign) error {
+	return among(ctx, func(t *tunnel, all []*visitor) error { return c.garbage(ctx, t, all) })
+}
+
+func (c *campaign) garbage(ctx context.Context, t *tunnel, all []*visitor) error {
 	mute := each(all, func(int) string { return "before" })
 	var stolen [][]byte
 	for _, v := range all {
@@ -135,21 +144,11 @@ func forged(dice *rand.Rand, stolen []byte) []byte {
 
 // replay sends all that devices sent again, from their own addresses and from
 // others.
-func replay(ctx context.Context, c *campaign) (err error) {
-	t, err := openTunnel()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, t.close()) }()
-	all, err := t.settle(ctx, liveSessions)
-	defer func() {
-		for _, v := range all {
-			v.leave()
-		}
-	}()
-	if err != nil {
-		return err
-	}
+func replay(ctx context.Context, c *campaign) error {
+	return among(ctx, func(t *tunnel, all []*visitor) error { return c.replay(ctx, t, all) })
+}
+
+func (c *campaign) replay(ctx context.Context, t *tunnel, all []*visitor) error {
 	var mute []string
 	for n := range recorded {
 		mute = append(mute, each(all, func(i int) string { return fmt.Sprintf("message %d of %d", n, i) })...)

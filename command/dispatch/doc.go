@@ -24,6 +24,14 @@
 // the digest as a whole: see intact.go. Who could approve is counted when a type
 // is declared, never when a user is locked out: see able.go.
 //
+// # What somebody wrote into the store
+//
+// With Options.Key each execution is sealed when it is accepted, over what never
+// changes in it, and its seal is looked at before it is released and before each
+// list that shows it. What does not fit is withdrawn: see seal.go. Labels,
+// progress and the list of those that still wait without an approval have no
+// seal.
+//
 // # The loops
 //
 // Run starts them and waits for them: one takes the transport's facts (ACKs,

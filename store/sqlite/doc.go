@@ -59,6 +59,9 @@
 // sealed is bytes (package device/vault). Of what was revoked only a digest stays,
 // for as long as the device has not had CredentialsKept others since.
 //
+// The seal of an execution, which package dispatch makes and looks at, is a column
+// of its own; here it is bytes.
+//
 // What a command sets, its slot, is in its intent, and its executions are
 // listed in a table by device and slot, so that the last one in a slot is found
 // by its key and commands without a way back pay nothing.
