@@ -155,7 +155,7 @@ func (v *verdicts) over(ctx context.Context, c *conn, l *lapse) (bool, error) {
 	r, err := c.one(ctx, open, l.n)
 	if over = r == nil; err == nil && over {
 		err = v.each(ctx, c, l.n, func(x *lapse) (bool, error) {
-			over = x.before(v.before) && x.n < v.newest
+			over = x.before(v.before)
 			return over, nil
 		})
 	}
@@ -199,6 +199,9 @@ func (v *verdicts) goes(ctx context.Context, c *conn, l *lapse) (bool, error) {
 	}
 	free := true
 	err = v.each(ctx, c, l.n, func(x *lapse) (bool, error) {
+		if free = x.n < v.newest; !free {
+			return false, nil
+		}
 		wanted, err := v.wanted(ctx, c, x)
 		free = !wanted
 		return free, err

@@ -22,6 +22,7 @@ func testRetention(t *testing.T, e Engine) {
 		{"WebhooksAreWaitedForAWhile", retainHooks},
 		{"AnswersStandForADay", retainAnswers},
 		{"NumbersGoOn", retainNumbers},
+		{"TheNewestIsOverLikeOthers", retainNewest},
 		{"AgainstAModel", retainModel},
 	})
 }
@@ -374,4 +375,20 @@ func retainNumbers(t *testing.T, e Engine) {
 	}
 	diff(t, r.retain(later()), ledger.Removed{Commands: 1, Executions: 2})
 	diff(t, r.left(), []int{4})
+}
+
+// retainNewest: the newest command stays for its number alone, on one device or
+// many. What it stands in the way of goes as behind any other.
+func retainNewest(t *testing.T, e Engine) {
+	for _, names := range [][]string{{"a"}, {"a", "b"}} {
+		r := start(t, e)
+		withDevices(r, "a", "b")
+		for n := 1; n <= 2; n++ {
+			c := aCommand(n, names...)
+			c.Slot = 7
+			r.ended(c, command.StatusSuccess)
+		}
+		diff(t, r.retain(later()), ledger.Removed{Commands: 1, Executions: int64(len(names))})
+		diff(t, r.left(), []int{2})
+	}
 }
