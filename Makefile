@@ -97,6 +97,6 @@ need-curl:
 	@scripts/need curl=curl
 
 need-test: need-build need-curl
-	@scripts/need coap-client-notls=libcoap3-bin strace=strace
+	@scripts/need coap-client-notls=libcoap3-bin /usr/include/coap3/coap.h=libcoap3-dev strace=strace
 
 .PHONY: help run demo build test race fuzz crash crash-control attack machine bench lint gen verify ci clean need-build need-curl need-test

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"behest/coap/dtls"
 	"behest/coap/endpoint"
 	"behest/coap/udp"
+	"behest/command"
 )
 
 // answerer answers with the identity of who asks.
@@ -152,6 +154,85 @@ func TestGnuTLSComesInWithEachSuite(t *testing.T) {
 			out, err := cmd.CombinedOutput() // what it prints decides
 			if in := strings.Contains(string(out), "2.01"); in != (i < len(ciphers)) {
 				t.Errorf("in: %v, %v: %.300s", in, err, out)
+			}
+		})
+	}
+}
+
+// inC builds the device in C. It is opened here, so that the test cache sees it
+// change.
+func inC(t *testing.T, stack string) (bin string) {
+	t.Helper()
+	source, err := os.Open("../../firmware-sim/libcoap/device.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	bin = filepath.Join(t.TempDir(), "device")
+	gcc := exec.CommandContext(t.Context(), "gcc", "-Wall", "-Wextra", "-Werror", "-o", bin, "-x", "c", "-", "-lcoap-3-"+stack)
+	gcc.Stdin = source
+	out, err := gcc.CombinedOutput()
+	if strings.Contains(string(out), "coap3/coap.h: No such file") {
+		t.Skip("libcoap's headers are not installed (Debian: libcoap3-dev)")
+	}
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return bin
+}
+
+// TestADeviceInCGoesARound: the device in firmware-sim/libcoap, on both stacks,
+// across a restart of its own and one in which it lost what it was about to say.
+func TestADeviceInCGoesARound(t *testing.T) {
+	for _, stack := range []string{"openssl", "gnutls"} {
+		t.Run(stack, func(t *testing.T) {
+			bin := inC(t, stack)
+			s := inSystem(t, &book{}, dtls.Options{})
+			file := filepath.Join(t.TempDir(), "last")
+			run := func(count int) string {
+				addr := s.conn.LocalAddr()
+				out, err := exec.CommandContext(t.Context(), bin, addr.Addr().String(), fmt.Sprint(addr.Port()), "pump-1", hex.EncodeToString(key1),
+					file, fmt.Sprint(count)).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				return string(out)
+			}
+			stored := func() string {
+				b, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.TrimSpace(string(b))
+			}
+			acts := func(seq uint32) string { return fmt.Sprintf("act %d act\n", seq) }
+
+			first, second := s.ask("pump-1"), s.ask("pump-1")
+			out := run(2)
+			s.reaches(second, command.Succeeded)
+			x, y := s.execution(first), s.execution(second)
+			if out != acts(x.Seq)+acts(y.Seq) || x.State != command.Succeeded || stored() != fmt.Sprint(y.Seq) {
+				t.Errorf("it said %q of %d and %d, stored %s, and the first %s", out, x.Seq, y.Seq, stored(), x.State)
+			}
+
+			third := s.ask("pump-1")
+			if out = run(1); out != acts(s.execution(third).Seq) {
+				t.Errorf("after a restart it said %q", out)
+			}
+			s.reaches(third, command.Succeeded)
+
+			// Power goes when the number is stored and the report is not sent.
+			g := s.in(with("pump-1", key1))
+			g.watches("pump-1")
+			fourth := s.ask("pump-1")
+			seq := g.shown(1)[0].Seq
+			if err := os.WriteFile(file, fmt.Appendln(nil, seq), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out = run(1)
+			s.reaches(fourth, command.Failed)
+			if x := s.execution(fourth); out != "" || x.Effect != command.EffectUnknown {
+				t.Errorf("after a cut it said %q, and the effect is %s", out, x.Effect)
 			}
 		})
 	}
