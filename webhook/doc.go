@@ -21,10 +21,9 @@
 // Secrets are not stored. Each is derived (HKDF-SHA256) from the server's key,
 // which is a file of its own, and from the webhook's name, salt and generation:
 // a database or a backup of it gives nothing away. A secret is told once, when
-// it is made. What is told in the very moment of a rotation may bear the former
-// one alone; from then on messages are signed with the new one, and with the
-// former too until Options.Overlap is over; a second rotation meanwhile ends that of the
-// one before.
+// it is made. From a rotation's own event on, messages are signed with the new
+// one, and with the former too until Options.Overlap is over; a second rotation
+// meanwhile ends that of the one before.
 //
 // # What it does not promise
 //

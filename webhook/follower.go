@@ -112,6 +112,11 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 		}
 		jobs = append(jobs, fresh...)
 	}
+	if len(jobs) > 0 {
+		if err := f.unchanged(ctx); err != nil {
+			return false, err
+		}
+	}
 	f.deliver(ctx, jobs)
 	gone := f.settle(jobs, retries, to)
 	if gone != "" || len(f.unstored.Deliveries) > 0 || time.Since(f.stored) > f.r.s.o.Settle {
@@ -123,6 +128,25 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 		return false, f.disable(gone)
 	}
 	return retries == retriesMax || f.cursor != from, nil
+}
+
+// unchanged answers with errOver if the hook is not what this loop began with.
+// It is asked after the events were read: what was logged with a rotation, or
+// after it, is never told under the former secret alone.
+func (f *follower) unchanged(ctx context.Context) error {
+	h, err := f.r.s.store.Hook(ctx, f.hook.ID)
+	switch {
+	case command.CodeOf(err) == command.CodeNotFound:
+		return errOver // what it has taken is nobody's any more
+	case err != nil:
+		return err
+	case h.N == f.hook.N && h.Version == f.hook.Version:
+		return nil
+	}
+	if err := f.store(); err != nil {
+		return err
+	}
+	return errOver
 }
 
 // due are the deliveries whose time has come, with their events.

@@ -202,8 +202,8 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// errOver ends a loop whose hook was disabled.
-var errOver = errors.New("the webhook is disabled")
+// errOver ends a loop whose hook was disabled, changed or removed.
+var errOver = errors.New("the webhook is not what it was")
 
 func (r *runner) wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
