@@ -38,10 +38,9 @@ type checkpointFile struct {
 }
 
 // openCheckpointFile opens the file that was asked for. What a crash left of a
-// line is taken off; what does not end in a checkpoint is refused. A file of
-// another log is found out when there is something to add: add refuses, and the
-// log says so.
-func (s *system) openCheckpointFile() error {
+// line is taken off; what does not end in a checkpoint, and one that this log
+// cannot go on from, are refused.
+func (s *system) openCheckpointFile(ctx context.Context) error {
 	path := s.config.CheckpointFile
 	if path == "" {
 		return nil
@@ -51,7 +50,14 @@ func (s *system) openCheckpointFile() error {
 		return fmt.Errorf("checkpoint-file: %w", err)
 	}
 	s.kept = &checkpointFile{f: f}
-	if err := s.kept.load(); err != nil {
+	whole, half, err := s.kept.load()
+	if err == nil {
+		err = s.continues(ctx)
+	}
+	if err == nil && half {
+		err = f.Truncate(whole)
+	}
+	if err != nil {
 		return fmt.Errorf("checkpoint-file: %s: %w", path, err)
 	}
 	d, err := os.Open(filepath.Dir(path))
@@ -61,34 +67,55 @@ func (s *system) openCheckpointFile() error {
 	return errors.Join(d.Sync(), d.Close()) // its name is to stay, too
 }
 
-// load reads the last line. Two lines fit in what it reads of the end.
-func (k *checkpointFile) load() error {
-	info, err := k.f.Stat()
+// continues answers nil when the log may go on where the file ends. A file that
+// held lines of two logs, or of two courses of one, would vouch for neither.
+func (s *system) continues(ctx context.Context) error {
+	if s.kept.last == nil {
+		return nil
+	}
+	last, err := command.ParseCheckpoint(s.kept.last[:len(s.kept.last)-1])
+	if err != nil {
+		return fmt.Errorf("its last line is no checkpoint: %w", err)
+	}
+	log, err := s.store.LogNumber(ctx)
 	if err != nil {
 		return err
+	}
+	if last.Log != log {
+		return fmt.Errorf("it holds checkpoints of another log, %.8x..., and the log of %s is %.8x...: name another file, or put back the database that it belongs to",
+			last.Log, s.config.path(databaseFile), log)
+	}
+	end, err := s.store.End(ctx)
+	if err != nil {
+		return err
+	}
+	if last.At.N > end.N {
+		return fmt.Errorf("its last checkpoint is of event %s, and the log ends with event %s: an older copy of the database was put back, or its end was cut off; if you did that, keep the file elsewhere and name another",
+			last.At, end)
+	}
+	return nil
+}
+
+// load reads the last line, and answers where it ends and whether there is half
+// of another after it. Two lines fit in what it reads of the end of the file.
+func (k *checkpointFile) load() (whole int64, half bool, err error) {
+	info, err := k.f.Stat()
+	if err != nil {
+		return 0, false, err
 	}
 	from := max(info.Size()-2*(command.CheckpointLineMax+1), 0)
 	tail, err := io.ReadAll(io.NewSectionReader(k.f, from, info.Size()-from))
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	end := bytes.LastIndexByte(tail, '\n') + 1
 	if end == 0 && from > 0 {
-		return errors.New("it does not end in checkpoints")
+		return 0, false, errors.New("it does not end in checkpoints")
 	}
-	if end < len(tail) {
-		if err := k.f.Truncate(from + int64(end)); err != nil {
-			return fmt.Errorf("take off the half line at its end: %w", err)
-		}
+	if end > 0 {
+		k.last = tail[bytes.LastIndexByte(tail[:end-1], '\n')+1 : end]
 	}
-	if end == 0 {
-		return nil
-	}
-	k.last = tail[bytes.LastIndexByte(tail[:end-1], '\n')+1 : end]
-	if _, err := command.ParseCheckpoint(k.last[:len(k.last)-1]); err != nil {
-		return fmt.Errorf("its last line is no checkpoint: %w", err)
-	}
-	return nil
+	return from + int64(end), end < len(tail), nil
 }
 
 // add appends c, on disk, unless the file ends with it.
@@ -100,12 +127,6 @@ func (k *checkpointFile) add(c command.Checkpoint) error {
 	line = append(line, '\n')
 	if bytes.Equal(line, k.last) {
 		return nil
-	}
-	if last := k.last; last != nil {
-		before, err := command.ParseCheckpoint(last[:len(last)-1])
-		if err != nil || before.Log != c.Log {
-			return errors.Join(errors.New("it holds checkpoints of another log"), err)
-		}
 	}
 	info, err := k.f.Stat()
 	if err != nil {

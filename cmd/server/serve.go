@@ -96,7 +96,7 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 	if s.clock, err = s.setClock(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.openCheckpointFile(); err != nil {
+	if err := s.openCheckpointFile(ctx); err != nil {
 		return nil, err
 	}
 	if err := removeFile(c.path(addressesFile)); err != nil {

@@ -10,6 +10,16 @@ import (
 	"behest/command/ledger"
 )
 
+// LogNumber is what tells the log from all others: its chain begins with it.
+func (s *Store) LogNumber(ctx context.Context) (log [32]byte, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		m, err := readMeta(ctx, c)
+		copy(log[:], m.genesis)
+		return err
+	})
+	return log, err
+}
+
 // Checkpoint is the log as it stands, signed.
 func (s *Store) Checkpoint(ctx context.Context, now time.Time) (c command.Checkpoint, err error) {
 	err = s.snapshot(ctx, func(conn *conn) error {
