@@ -34,9 +34,9 @@ func checkCredentials(opens func(*device.Credential) error) func(context.Context
 		if err != nil {
 			return err
 		}
-		r, err := c.one(ctx, `SELECT (SELECT count(*) FROM digest_key), (SELECT count(*) FROM credential)`)
+		r, err := c.one(ctx, `SELECT (SELECT count(*) FROM digest_key), (SELECT count(*) FROM credential WHERE kind = 1)`) // certificates need none
 		if err == nil && r.int(0) == 0 && r.int(1) > 0 {
-			report.fault("there are %d credentials, and no key of digests", r.int(1))
+			report.fault("there are %d secrets, and no key of digests", r.int(1))
 		}
 		return err
 	}

@@ -77,7 +77,7 @@ func TestCheckLooksAtCredentials(t *testing.T) {
 		{"neither revoked nor sealed", lax + `UPDATE credential SET seal = NULL, key = NULL WHERE n = 2`, "is revoked and sealed, or neither"},
 		{"too many", `WITH RECURSIVE i (n) AS (SELECT 4 UNION ALL SELECT n + 1 FROM i WHERE n < 10)
 			INSERT INTO credential SELECT 1, n, 1, randomblob(32), 1, x'01', 0, NULL, NULL, NULL, NULL, NULL FROM i`, "over 8 credentials that count"},
-		{"no key of digests", `DELETE FROM digest_key`, "there are 3 credentials, and no key of digests"},
+		{"no key of digests", `DELETE FROM digest_key`, "there are 3 secrets, and no key of digests"},
 		{"a seal that does not open", `UPDATE credential SET seal = x'02' WHERE n = 1`, `credential 1 of device "pump-7": not mine`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
