@@ -56,9 +56,10 @@ const (
 	EventUncredited   EventType = "credential.revoked"
 	EventClockHeld    EventType = "server.clock_held" // nothing leaves and nothing lapses
 	EventClockTrusted EventType = "server.clock_trusted"
-	EventSealed       EventType = "server.sealed"     // what had not left was sealed with a new key, as it stood
-	EventCheckpoint   EventType = "server.checkpoint" // data is the log as it stood before, signed
-	EventHookDeclared EventType = "webhook.declared"  // or changed
+	EventSealed       EventType = "server.sealed"            // what had not left was sealed with a new key, as it stood
+	EventKeysLost     EventType = "server.credentials_reset" // the keys that sealed credentials were given up
+	EventCheckpoint   EventType = "server.checkpoint"        // data is the log as it stood before, signed
+	EventHookDeclared EventType = "webhook.declared"         // or changed
 	EventHookRemoved  EventType = "webhook.removed"
 	EventHookRotated  EventType = "webhook.rotated"  // it has a new secret
 	EventHookDisabled EventType = "webhook.disabled" // by itself: its receiver is gone

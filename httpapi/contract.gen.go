@@ -958,7 +958,7 @@ type Credential struct {
 	// RevokedAt Left out if it was not.
 	RevokedAt *Moment `json:"revoked_at,omitempty"`
 
-	// RevokedBy The user who revoked it.
+	// RevokedBy The user who revoked it. Left out: the server, whose keys were lost.
 	RevokedBy string `json:"revoked_by,omitempty"`
 }
 
@@ -1136,8 +1136,8 @@ type Event struct {
 	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
 	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.`,
 	// `token.` and `webhook.` likewise; `server.checkpoint` (the log as it stood before,
-	// signed); `server.sealed` (what waited was sealed with a new key). New types may come: ignore
-	// what you do not know.
+	// signed); `server.sealed` (what waited was sealed with a new key); `server.credentials_reset` (the keys of
+	// devices' secrets were lost, and those revoked). New types may come: ignore what you do not know.
 	Type string `json:"type"`
 
 	// Time When it happened.

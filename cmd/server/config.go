@@ -42,6 +42,8 @@ type config struct {
 	Solo       bool `koanf:"solo"`
 	ResetAdmin bool `koanf:"reset-admin"`
 
+	ResetDeviceKeys bool `koanf:"reset-device-keys"`
+
 	ResetSecretKey  bool            `koanf:"reset-secret-key"`
 	WebhookSchedule []time.Duration `koanf:"webhook-schedule"`
 
@@ -81,6 +83,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.Bool("solo", false, "let who asks for a command be among those who approve it: for servers that one person runs")
 	f.Bool("reset-admin", false, "let the user admin in again, with a new token in DIR/admin-token (or dev-token); for one start")
 	f.Bool("reset-secret-key", false, "take another DIR/secret-key, or make one, although webhooks have their secrets from the former and commands are sealed with it; for one start")
+	f.Bool("reset-device-keys", false, "put a new key into DIR/device-keys, which was lost, and revoke all secrets of devices that it does not open; for one start")
 	f.DurationSlice("webhook-schedule", webhook.Schedule(), "waits between the attempts to tell a webhook of an event; when they are over, it is given up")
 	f.Bool("coap-insecure-listen", false, "let plain CoAP, which anybody can read and forge, listen beyond loopback")
 	f.Bool("http-insecure-listen", false, "let plain HTTP, which anybody can read, listen beyond loopback")

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"behest/command"
 	"behest/command/dispatch"
 	"behest/device/vault"
 )
@@ -25,6 +24,9 @@ const deviceKeysHead = `# The keys that seal the credentials of devices: VERSION
 # with its secret any more. "server rekey" puts another key first.
 `
 
+// deviceKeysAdvised is what to do about keys that are not there, or others.
+const deviceKeysAdvised = "bring back the file that goes with the database from its copy, or start once with --reset-device-keys, which revokes every secret that does not open: those devices need others"
+
 // openDoor opens the door where devices prove who they are.
 func (s *system) openDoor(ctx context.Context) error {
 	path := s.config.path(deviceKeysFile)
@@ -35,28 +37,62 @@ func (s *system) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.door, err = dispatch.NewDoor(ctx, s.store, keys, dispatch.DoorOptions{Now: s.clock.Now, Logger: s.log})
-	if err != nil {
-		return fmt.Errorf("%s does not go with the database, bring back the one that does: %w", path, err)
+	s.door, err = s.newDoor(ctx, keys, false)
+	if !errors.As(err, new(*dispatch.MisfitError)) {
+		return err
 	}
-	return nil
+	if !s.config.ResetDeviceKeys {
+		return fmt.Errorf("%s does not go with the database: %w: %s", path, err, deviceKeysAdvised)
+	}
+	if !s.firstKey {
+		keys, err = s.anotherDeviceKey(ctx, path, keys)
+		if err != nil {
+			return err
+		}
+	}
+	s.keysLost = true
+	s.door, err = s.newDoor(ctx, keys, true)
+	return err
+}
+
+func (s *system) newDoor(ctx context.Context, keys *vault.Keys, lost bool) (*dispatch.Door, error) {
+	return dispatch.NewDoor(ctx, s.store, keys, dispatch.DoorOptions{Lost: lost, Now: s.clock.Now, Logger: s.log})
 }
 
 // firstDeviceKey makes a key, unless there is something that was sealed with
 // another one.
 func (s *system) firstDeviceKey(ctx context.Context, path string) (*vault.Keys, error) {
-	_, err := s.store.DigestKey(ctx)
-	switch {
-	case err == nil:
-		return nil, fmt.Errorf("%s is not there, and credentials in the database are sealed with its keys; bring it back from its copy", path)
-	case command.CodeOf(err) != command.CodeNotFound:
+	next, err := dispatch.KeyAfter(ctx, s.store, nil)
+	if err != nil {
 		return nil, err
 	}
-	if err := keepFile(path, deviceKeysHead+vault.Line(1)); err != nil {
-		return nil, err
+	if next > 1 && !s.config.ResetDeviceKeys {
+		return nil, fmt.Errorf("%s is not there, and credentials in the database are sealed with its keys: %s", path, deviceKeysAdvised)
 	}
 	s.firstKey = true
-	return readDeviceKeys(path)
+	return putDeviceKeys(path, deviceKeysHead+vault.Line(next))
+}
+
+// anotherDeviceKey puts a key first that nothing is sealed with.
+func (s *system) anotherDeviceKey(ctx context.Context, path string, keys *vault.Keys) (*vault.Keys, error) {
+	next, err := dispatch.KeyAfter(ctx, s.store, keys)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return putDeviceKeys(path, vault.Line(next)+string(text))
+}
+
+// putDeviceKeys writes the file, if it can be read again.
+func putDeviceKeys(path, text string) (*vault.Keys, error) {
+	keys, err := vault.Parse([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return keys, keepFile(path, text)
 }
 
 func readDeviceKeys(path string) (*vault.Keys, error) {
@@ -118,7 +154,7 @@ Keep a copy of the file before that start.`,
 			if err != nil {
 				return err
 			}
-			if err := keepFile(path, vault.Line(keys.Next())+string(text)); err != nil {
+			if _, err := putDeviceKeys(path, vault.Line(keys.Next())+string(text)); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "key %d is first in %s; restart the server\n", keys.Next(), path)

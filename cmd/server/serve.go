@@ -69,6 +69,7 @@ type system struct {
 	token    tokenFile
 	door     *dispatch.Door
 	firstKey bool // the keys of credentials were made at this start
+	keysLost bool // what those do not open is given up
 	dispatch *dispatch.Dispatcher
 	coap     *coap.Server
 	webhooks *webhook.Service
@@ -217,6 +218,11 @@ func (s *system) retain(ctx context.Context) error {
 func (s *system) ready(ctx context.Context) error {
 	if err := s.seal(ctx); err != nil {
 		return err
+	}
+	if s.keysLost {
+		if err := s.dispatch.ResetCredentials(ctx); err != nil {
+			return err
+		}
 	}
 	return s.appoint(ctx)
 }

@@ -414,6 +414,9 @@ func TestAWrongMasterKeyIsToldAtTheStart(t *testing.T) {
 		if err := w.newDoor(vault.Line(1)); !errors.Is(err, vault.ErrWrongKey) {
 			t.Errorf("with only revoked ones: %v", err) // it would not know them again
 		}
+		if next, err := dispatch.KeyAfter(w.ctx(), w.store, nil); next != 2 || err != nil {
+			t.Errorf("the next key is %d, %v, want 2", next, err)
+		}
 	})
 }
 

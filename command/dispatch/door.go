@@ -42,6 +42,7 @@ type Doorways interface {
 
 // DoorOptions may be left to their zero values.
 type DoorOptions struct {
+	Lost   bool             // what keys do not open is given up: ResetCredentials comes before any device
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: nothing is logged
 }
@@ -68,7 +69,7 @@ type usedCredential struct {
 }
 
 // NewDoor makes a door that opens what is sealed with keys. It fails when
-// something in the store is sealed with a key that is not among them: the
+// something in the store is sealed with keys that are not among them: the
 // devices behind it could not come in, and nobody would know why.
 func NewDoor(ctx context.Context, store Doorways, keys *vault.Keys, o DoorOptions) (*Door, error) {
 	if o.Now == nil {
@@ -82,30 +83,70 @@ func NewDoor(ctx context.Context, store Doorways, keys *vault.Keys, o DoorOption
 		nobody: device.Credential{Kind: device.PSK}, used: make(map[usedCredential]time.Time),
 	}
 	keys.Seal(&d.nobody, make([]byte, device.SecretBytesDefault))
-	sealed, err := store.DigestKey(ctx)
+	if err := d.fits(ctx); err != nil && !(o.Lost && errors.As(err, new(*MisfitError))) {
+		return nil, err
+	}
+	return d, nil
+}
+
+// MisfitError says that what is sealed in a store does not open with the keys
+// at hand.
+type MisfitError struct{ Err error }
+
+func (e *MisfitError) Error() string { return e.Err.Error() }
+
+func (e *MisfitError) Unwrap() error { return e.Err }
+
+// fits holds the keys against the store.
+func (d *Door) fits(ctx context.Context) error {
+	sealed, err := d.store.DigestKey(ctx)
+	opened := err == nil
 	switch {
-	case err == nil:
-		if _, err := keys.OpenDigestKey(sealed); err != nil {
-			return nil, fmt.Errorf("the key of the digests: %w", err)
+	case opened:
+		if _, err := d.keys.OpenDigestKey(sealed); err != nil {
+			return &MisfitError{fmt.Errorf("the key of the digests: %w", err)}
 		}
 	case command.CodeOf(err) != command.CodeNotFound:
-		return nil, fmt.Errorf("read the key of the digests: %w", err)
+		return fmt.Errorf("read the key of the digests: %w", err)
 	}
-	some, err := store.SealedWith(ctx)
+	some, err := d.store.SealedWith(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read what credentials are sealed with: %w", err)
+		return fmt.Errorf("read what credentials are sealed with: %w", err)
 	}
 	for i := range some {
-		_, err := keys.Open(&some[i])
+		_, err := d.keys.Open(&some[i])
+		last := i == len(some)-1
+		opened = opened || err == nil
 		var unknown vault.UnknownKeyError
-		if errors.As(err, &unknown) {
-			return nil, fmt.Errorf("credential %d of device %q: %w", some[i].N, some[i].Device, err)
-		}
-		if err != nil { // a damaged one is no reason to keep all others out
+		switch {
+		case errors.As(err, &unknown), last && !opened:
+			return &MisfitError{fmt.Errorf("credential %d of device %q: %w", some[i].N, some[i].Device, err)}
+		case err != nil: // a damaged one is no reason to keep all others out
 			d.log.Error("a credential does not open", "device", some[i].Device, "n", some[i].N, "err", err)
 		}
 	}
-	return d, nil
+	return nil
+}
+
+// KeyAfter is a version that no key which sealed something in the store has, and
+// none of keys; nil: there are none.
+func KeyAfter(ctx context.Context, store Doorways, keys *vault.Keys) (next int, err error) {
+	next = 1
+	if keys != nil {
+		next = keys.Next()
+	}
+	some, err := store.SealedWith(ctx)
+	for _, c := range some {
+		next = max(next, c.Seal.Key+1)
+	}
+	if err != nil {
+		return 0, err
+	}
+	sealed, err := store.DigestKey(ctx)
+	if command.CodeOf(err) == command.CodeNotFound {
+		return next, nil
+	}
+	return max(next, sealed.Key+1), err
 }
 
 // Bind says whom to tell that something of a device's was revoked, before

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -114,6 +115,88 @@ func (d *Dispatcher) resealDigestKey(tx ledger.Tx) error {
 		return fmt.Errorf("the key of the digests: %w", err)
 	}
 	return tx.PutDigestKey(d.door.keys.SealDigestKey(key))
+}
+
+// ResetCredentials gives up what the door's keys do not open: secrets are
+// revoked. Of a certificate the row has all that its seal had, and it is taken
+// as it stands. It is for the start, before devices come in. The key of the
+// digests goes last: until then a door without Lost does not open.
+func (d *Dispatcher) ResetCredentials(ctx context.Context) error {
+	var done, some resetCount
+	for more := true; more; {
+		list, err := d.store.SealedBefore(ctx, d.door.keys.Newest(), groupTargets)
+		if err != nil {
+			return err
+		}
+		more = len(list) > 0
+		err = d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) (err error) {
+			if some, err = d.resetSome(tx, list); err == nil && !more {
+				err = d.resetDigestKey(tx, done)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("reset credentials: %w", err)
+		}
+		done = resetCount{done.Revoked + some.Revoked, done.Taken + some.Taken}
+	}
+	d.log.Warn("credentials whose keys were lost do not count any more: those devices need others", "revoked", done.Revoked, "certificates taken as they stand", done.Taken)
+	return nil
+}
+
+// resetCount is what the event tells.
+type resetCount struct {
+	Revoked int `json:"revoked"` // secrets that are lost
+	Taken   int `json:"taken"`   // certificates whose rows were believed
+}
+
+func (d *Dispatcher) resetSome(tx ledger.Tx, list []device.Credential) (n resetCount, err error) {
+	for _, was := range list {
+		c, err := credentialNow(tx, was.Device, was.N)
+		if err != nil {
+			return n, err
+		}
+		sealed, err := d.door.keys.Open(&c)
+		switch {
+		case err == nil: // with an older key of the file
+		case c.Kind == device.Certificate:
+			sealed = c.Digest[:]
+			n.Taken++
+		default:
+			dev, err := tx.DeviceNamed(c.Device)
+			if err == nil {
+				err = revokeCredential(tx, dev, c, d.now(), "")
+			}
+			if err != nil {
+				return n, err
+			}
+			n.Revoked++
+			continue
+		}
+		d.door.keys.Seal(&c, sealed)
+		if err := tx.SaveCredential(c); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// resetDigestKey makes another key of the digests in the place of one that does
+// not open. What was revoked before is not known again by the new one.
+func (d *Dispatcher) resetDigestKey(tx ledger.Tx, done resetCount) error {
+	sealed, err := tx.DigestKey()
+	if err == nil {
+		if _, err := d.door.keys.OpenDigestKey(sealed); err != nil {
+			_, anew := d.door.keys.NewDigestKey()
+			if err := tx.PutDigestKey(anew); err != nil {
+				return err
+			}
+		}
+	} else if command.CodeOf(err) != command.CodeNotFound {
+		return err
+	}
+	data, _ := json.Marshal(done) // of plain values
+	return tx.Log(command.Event{Type: command.EventKeysLost, At: d.now(), Data: data})
 }
 
 // noteCame keeps when credentials were last used. What is not kept now is the

@@ -38,6 +38,7 @@ type world struct {
 	key        []byte       // of seals; nil: none
 	book       *access.Book // nil: everybody may everything
 	keys       string       // the key file; empty: one key
+	lost       bool         // what those do not open is given up
 	door       *dispatch.Door
 	rechecked  []string // devices whose sessions were asked after
 	stop       func()
@@ -88,7 +89,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if w.door, err = dispatch.NewDoor(ctx, store, keys, dispatch.DoorOptions{}); err != nil {
+	if w.door, err = dispatch.NewDoor(ctx, store, keys, dispatch.DoorOptions{Lost: w.lost}); err != nil {
 		w.t.Fatal(err)
 	}
 	clock := dispatch.ClockOptions{Wall: w.wall}
