@@ -89,7 +89,7 @@ var debts = map[string]string{}
 var owners = map[string][]string{
 	"github.com/plgd-dev/go-coap/":      {"coap", "coap/endpoint"},
 	"github.com/pion/":                  {"coap/dtls", "bench"},
-	"golang.org/x/crypto/":              {"device/vault"},
+	"golang.org/x/crypto/":              {"coap/dtls", "device/vault"},
 	"golang.org/x/net/":                 {"coap/udp"},
 	"golang.org/x/sys/":                 {"coap/udp", "store/sqlite", "cmd/server"},
 	"github.com/fxamacker/cbor/":        {"cbor"},

@@ -21,7 +21,7 @@ type Options struct {
 	// now. Nil: devices come with pre-shared keys only.
 	Certificate func() *tls.Certificate
 
-	SessionsMax          int // 20,000: about 1 GB
+	SessionsMax          int // 100,000: about 200 MB
 	SessionsPerDevice    int // 2: one that is going and one that comes
 	HalfOpenMax          int // 1,024: handshakes before their cookie
 	HandshakesMax        int // 128: handshakes after it
@@ -55,7 +55,7 @@ func (o Options) complete() (Options, error) {
 		value    *int
 		fallback int
 	}{
-		{"SessionsMax", &o.SessionsMax, 20_000},
+		{"SessionsMax", &o.SessionsMax, 100_000},
 		{"SessionsPerDevice", &o.SessionsPerDevice, 2},
 		{"HalfOpenMax", &o.HalfOpenMax, 1024},
 		{"HandshakesMax", &o.HandshakesMax, 128},
@@ -106,7 +106,7 @@ type Conn struct {
 	inbox   chan message
 	closed  chan struct{}
 	stats   counters
-	running sync.WaitGroup // a goroutine for each handshake and session
+	running sync.WaitGroup // a goroutine for each handshake
 
 	// Owned by the reader.
 	knocks *knocks
@@ -116,12 +116,12 @@ type Conn struct {
 	stopping    bool
 	last        uint32 // session number given
 	sessions    map[uint32]*session
-	byAddress   map[endpoint.Peer]*session // by address, Session 0
-	byIdentity  map[string][]*session      // the oldest first
-	byCID       map[cid]*session           // sessions and handshakes
-	knocking    map[knock]*session         // handshakes before their cookie
-	handshaking map[endpoint.Peer]*session // handshakes after it
-	perHost     map[netip.Addr]int         // of both
+	byAddress   map[endpoint.Peer]*session   // by address, Session 0
+	byIdentity  map[string][]*session        // the oldest first
+	byCID       map[cid]*session             // also of handshakes
+	knocking    map[knock]*handshake         // before their cookie
+	handshaking map[endpoint.Peer]*handshake // after it
+	perHost     map[netip.Addr]int           // of both
 }
 
 // knock names a half-open handshake: each boot of a device has a random of its
@@ -150,7 +150,7 @@ func New(inner endpoint.PacketConn, credentials Credentials, o Options) (*Conn, 
 		knocks:   &knocks{seed: maphash.MakeSeed()},
 		last:     rand.Uint32(), // a number from before a restart most likely is nobody's
 		sessions: map[uint32]*session{}, byAddress: map[endpoint.Peer]*session{}, byIdentity: map[string][]*session{},
-		byCID: map[cid]*session{}, knocking: map[knock]*session{}, handshaking: map[endpoint.Peer]*session{},
+		byCID: map[cid]*session{}, knocking: map[knock]*handshake{}, handshaking: map[endpoint.Peer]*handshake{},
 		perHost: map[netip.Addr]int{},
 	}, nil
 }
@@ -188,22 +188,23 @@ func (c *Conn) Close() error {
 	c.mu.Lock()
 	again := c.stopping
 	c.stopping = true
-	var ending, dropping []*session
+	var ending []*session
+	var dropping []*handshake
 	for _, s := range c.sessions {
 		ending = append(ending, s)
 	}
-	for _, s := range c.knocking {
-		dropping = append(dropping, s)
+	for _, h := range c.knocking {
+		dropping = append(dropping, h)
 	}
-	for _, s := range c.handshaking {
-		dropping = append(dropping, s)
+	for _, h := range c.handshaking {
+		dropping = append(dropping, h)
 	}
 	c.mu.Unlock()
 	if again {
 		return nil
 	}
-	for _, s := range dropping {
-		s.shut()
+	for _, h := range dropping {
+		h.shut()
 	}
 	for _, s := range ending {
 		c.end(s, Closed)
@@ -241,21 +242,28 @@ func (m *message) into(d *endpoint.Datagram) {
 }
 
 // WriteBatch sends each message in a record of its session. One whose session
-// ended is disposed of, and nothing ever leaves unprotected.
+// ended, or whose address has had enough, is disposed of, and nothing ever
+// leaves unprotected.
 func (c *Conn) WriteBatch(batch []endpoint.Datagram) (int, error) {
+	select {
+	case <-c.closed:
+		return 0, net.ErrClosed
+	default:
+	}
+	sealed := make([]endpoint.Datagram, 0, len(batch))
 	for i := range batch {
-		select {
-		case <-c.closed:
-			return i, net.ErrClosed
-		default:
-		}
 		c.mu.Lock()
 		s := c.sessions[batch[i].Peer.Session]
 		c.mu.Unlock()
-		if s == nil || s.write(batch[i].Data) != nil {
+		if s == nil {
 			c.stats.Unsent.Add(1)
+			continue
+		}
+		if d, ok := s.seal(typeApplication, batch[i].Data); ok {
+			sealed = append(sealed, d)
 		}
 	}
+	c.sendAll(sealed)
 	return len(batch), nil
 }
 
@@ -330,7 +338,18 @@ func (c *Conn) check(s *session, now time.Duration) {
 
 // send lets a datagram go.
 func (c *Conn) send(to endpoint.Peer, data []byte) {
-	if _, err := c.inner.WriteBatch([]endpoint.Datagram{{Peer: to, Data: data}}); err != nil {
+	c.sendAll([]endpoint.Datagram{{Peer: to, Data: data}})
+}
+
+// sendAll lets datagrams go. What the socket refuses is lost, and the others
+// are not.
+func (c *Conn) sendAll(batch []endpoint.Datagram) {
+	for len(batch) > 0 {
+		n, err := c.inner.WriteBatch(batch)
+		if err == nil {
+			return
+		}
 		c.stats.SendErrors.Add(1)
+		batch = batch[min(n+1, len(batch)):]
 	}
 }

@@ -62,12 +62,16 @@ func (c *Conn) receive(d *endpoint.Datagram) {
 func (c *Conn) byConnectionID(id cid, from endpoint.Peer, data []byte) {
 	c.mu.Lock()
 	s := c.byCID[id]
+	var coming *handshake
+	if s != nil {
+		coming = s.coming
+	}
 	c.mu.Unlock()
 	switch {
-	case s != nil && s.established.Load():
+	case s != nil && coming == nil:
 		c.feed(s, from, data)
 	case s != nil && s.from == from:
-		s.put(from, append([]byte(nil), data...))
+		coming.put(append([]byte(nil), data...))
 	default:
 		c.stats.Garbage.Add(1)
 	}
@@ -80,7 +84,7 @@ func (c *Conn) byPeer(from endpoint.Peer, data []byte) {
 	coming, going := c.handshaking[from], c.byAddress[from]
 	c.mu.Unlock()
 	if coming != nil {
-		coming.put(from, append([]byte(nil), data...))
+		coming.put(append([]byte(nil), data...))
 	}
 	switch {
 	case going != nil:
@@ -90,14 +94,10 @@ func (c *Conn) byPeer(from endpoint.Peer, data []byte) {
 	}
 }
 
-// feed gives a session what can be its own of a datagram.
 func (c *Conn) feed(s *session, from endpoint.Peer, data []byte) {
-	kept := sealed(data, s.id)
-	if kept == nil {
+	if !s.take(from, data) {
 		c.stats.Garbage.Add(1)
-		return
 	}
-	s.put(from, kept)
 }
 
 // greet takes a ClientHello: of a new handshake, or of one that is known.
@@ -124,11 +124,11 @@ func (c *Conn) greet(from endpoint.Peer, h *hello, sequence uint64, data []byte)
 			return
 		}
 	}
-	s.put(from, append([]byte(nil), data...))
+	s.put(append([]byte(nil), data...))
 }
 
 // open begins a handshake, unless there are too many.
-func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *session {
+func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *handshake {
 	host := from.Remote.Addr()
 	c.mu.Lock()
 	crowded, full := len(c.knocking) >= c.o.HalfOpenMax/2, c.perHost[host] >= c.o.HandshakesPerAddress
@@ -137,7 +137,7 @@ func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *session {
 		c.stats.Shed.Add(1)
 		return nil
 	}
-	s := newSession(c, from, h.random)
+	s := newHandshake(c, from, h.random)
 	if err := s.prepare(); err != nil {
 		c.log.Error("dtls handshake", "err", err)
 		return nil
@@ -175,7 +175,7 @@ func (c *Conn) disown(from endpoint.Peer, sequence uint64) {
 }
 
 // admitLocked lets a handshake go on after its cookie, if there is a place.
-func (c *Conn) admitLocked(s *session, key knock) bool {
+func (c *Conn) admitLocked(s *handshake, key knock) bool {
 	old := c.handshaking[s.from] // the device rebooted in the middle of one
 	if old == nil && len(c.handshaking) >= c.o.HandshakesMax && !c.pushLocked() {
 		return false
@@ -194,7 +194,7 @@ func (c *Conn) admitLocked(s *session, key knock) bool {
 // pushLocked makes room among handshakes: of the oldest, if it has had a
 // quarter of its time, so that who dawdles keeps nobody out.
 func (c *Conn) pushLocked() bool {
-	var oldest *session
+	var oldest *handshake
 	for _, s := range c.handshaking {
 		if oldest == nil || s.since < oldest.since {
 			oldest = s
@@ -210,7 +210,7 @@ func (c *Conn) pushLocked() bool {
 }
 
 // unlistLocked takes a handshake off the tables.
-func (c *Conn) unlistLocked(s *session) {
+func (c *Conn) unlistLocked(s *handshake) {
 	key := knock{from: s.from, random: s.random}
 	switch {
 	case c.knocking[key] == s:

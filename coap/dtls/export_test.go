@@ -1,6 +1,10 @@
 package dtls
 
-import "behest/coap/endpoint"
+import (
+	"github.com/pion/dtls/v3"
+
+	"behest/coap/endpoint"
+)
 
 // Receive takes a datagram as the reader does.
 func (c *Conn) Receive(d *endpoint.Datagram) { c.receive(d) }
@@ -16,4 +20,48 @@ func ParseHello(b []byte) (cookie []byte, ok bool) {
 	return h.cookie, ok
 }
 
-func Sealed(b, id []byte) []byte { return sealed(b, id) }
+// Sealed returns those records of b that can be a session's.
+func Sealed(b, id []byte) (kept []byte) {
+	for len(b) > 0 {
+		r, rest, ok := nextRecord(b)
+		if !ok {
+			break
+		}
+		if ours(&r, id) {
+			kept = append(kept, r.raw...)
+		}
+		b = rest
+	}
+	return kept
+}
+
+// Window is which records came.
+type Window struct{ window }
+
+func (w *Window) Mark(number uint64) (first, newest bool) { return w.mark(number) }
+
+// Guard protects the records of a session as it does.
+type Guard struct{ keys }
+
+// NewGuard takes keys as pion does: those of the one end and of the other.
+func NewGuard(id dtls.CipherSuiteID, fromKey, fromIV, toKey, toIV, label []byte) *Guard {
+	k := keys{suite: suites[id], label: label}
+	copy(k.from.key[:], fromKey)
+	copy(k.from.iv[:], fromIV)
+	copy(k.to.key[:], toKey)
+	copy(k.to.iv[:], toIV)
+	return &Guard{k}
+}
+
+func (g *Guard) Seal(number uint64, typ byte, text []byte) ([]byte, error) {
+	return g.seal(nil, number, typ, text)
+}
+
+// Open opens the first record of b.
+func (g *Guard) Open(b []byte) (typ byte, text []byte, ok bool) {
+	r, _, ok := nextRecord(b)
+	if !ok {
+		return 0, nil, false
+	}
+	return g.open(&r)
+}

@@ -11,11 +11,14 @@ import (
 	"encoding/asn1"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/dtls/v3/pkg/crypto/elliptic"
 
+	"behest/coap/endpoint"
 	"behest/device"
 )
 
@@ -32,6 +35,9 @@ var (
 )
 
 const (
+	// feedMax is how many datagrams wait for one handshake: a flight in small
+	// fragments.
+	feedMax        = 16
 	flightBytesMax = 1200 // of a handshake datagram of ours
 	replayWindow   = 64   // [RFC 6347 4.1.2.6]
 	flightInterval = time.Second
@@ -48,12 +54,88 @@ var (
 	errRevoked = errors.New("dtls: the credential is revoked")
 )
 
+// handshake is one that is under way, by pion, whose network it is (see
+// pion.go). What it makes is the session.
+type handshake struct {
+	*session
+
+	// Set once.
+	conn   *dtls.Conn
+	random [randomBytes]byte
+	since  time.Duration
+	feed   chan []byte
+	nudge  chan struct{} // one token: the read deadline is past
+	done   chan struct{}
+	once   sync.Once // closes done
+	timer  *time.Timer
+
+	// Guarded by c.mu.
+	cookie   []byte // that pion asks for
+	admitted bool   // it came back
+
+	// keyed and proved are set in pion's callbacks; those from answered to last are
+	// owned by pion's goroutines.
+	keyed, proved atomic.Bool
+	trial         trial // before keyed is set
+	answered      bool  // the device's Finished was fed, or what looks like it
+	fedBytes      int
+	last          []byte        // our last flight
+	sequence      atomic.Uint64 // the next of ours in epoch 0
+	finished      atomic.Bool   // our Finished has left: what comes now is for the session
+	settled       atomic.Bool   // the session takes it
+}
+
+func newHandshake(c *Conn, from endpoint.Peer, random [randomBytes]byte) *handshake {
+	s := &session{c: c, from: from, routes: routesAt(from)}
+	h := &handshake{session: s, random: random, since: c.now(), feed: make(chan []byte, feedMax), nudge: make(chan struct{}, 1), done: make(chan struct{})}
+	s.coming = h
+	return h
+}
+
+// put hands a handshake a datagram, or loses it when pion is slow: the reader of
+// the network waits for nobody. What comes as the handshake ends is the
+// session's.
+func (h *handshake) put(data []byte) {
+	select {
+	case h.feed <- data:
+	default:
+		h.c.stats.Overflowed.Add(1)
+	}
+	if h.settled.Load() {
+		h.drain()
+	}
+}
+
+// drain gives the session what came for it early.
+func (h *handshake) drain() {
+	for {
+		select {
+		case data := <-h.feed:
+			h.take(h.from, data)
+		default:
+			return
+		}
+	}
+}
+
+// shut ends the handshake in silence: pion can neither read nor write any more.
+func (h *handshake) shut() { h.once.Do(func() { close(h.done) }) }
+
+func (h *handshake) isShut() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // prepare makes pion's side of a handshake; nothing starts.
-func (s *session) prepare() (err error) {
+func (h *handshake) prepare() (err error) {
 	o := []dtls.ServerOption{
-		dtls.WithPSK(s.psk),
-		dtls.WithConnectionIDGenerator(s.newCID),
-		dtls.WithVerifyConnection(s.verify),
+		dtls.WithPSK(h.psk),
+		dtls.WithConnectionIDGenerator(h.newCID),
+		dtls.WithVerifyConnection(h.verify),
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
 		dtls.WithEllipticCurves(elliptic.P256, elliptic.X25519),
 		dtls.WithMTU(flightBytesMax),
@@ -62,13 +144,13 @@ func (s *session) prepare() (err error) {
 		dtls.WithLoggerFactory(silence{}),
 	}
 	suites := pskSuites
-	roots, own := s.c.keys.credentials.Roots(), s.c.own()
+	roots, own := h.c.keys.credentials.Roots(), h.c.own()
 	if roots != nil && own != nil {
 		suites = slices.Concat(pskSuites, certificateSuites)
 		o = append(o, dtls.WithCertificates(*own), dtls.WithClientCAs(roots),
 			dtls.WithClientAuth(dtls.RequireAndVerifyClientCert), dtls.WithSignatureSchemes(tls.ECDSAWithP256AndSHA256))
 	}
-	s.conn, err = dtls.ServerWithOptions(s, s.home, append(o, dtls.WithCipherSuites(suites...))...)
+	h.conn, err = dtls.ServerWithOptions(h, address{h.from}, append(o, dtls.WithCipherSuites(suites...))...)
 	return err
 }
 
@@ -82,47 +164,54 @@ func (c *Conn) own() *tls.Certificate {
 }
 
 // begin lets the handshake run. The caller holds c.mu.
-func (s *session) begin() {
-	s.timer = time.AfterFunc(s.c.o.HalfOpenTimeout, s.shut)
-	s.c.running.Go(s.run)
+func (h *handshake) begin() {
+	h.timer = time.AfterFunc(h.c.o.HalfOpenTimeout, h.shut)
+	h.c.running.Go(h.run)
 }
 
-// run is the life of a session.
-func (s *session) run() {
-	err := s.conn.HandshakeContext(context.Background()) // shut ends it
-	s.timer.Stop()
-	if err != nil || !s.c.finish(s) {
-		s.c.fail(s)
-		_ = s.conn.Close()
-		return
+// run is the life of a handshake. When it is over, pion goes and the session
+// stays.
+func (h *handshake) run() {
+	err := h.conn.HandshakeContext(context.Background()) // shut ends it
+	h.timer.Stop()
+	if err == nil {
+		err = h.export(h.conn)
 	}
-	s.read()
-	s.c.end(s, Closed)
+	done := err == nil && h.c.finish(h)
+	if !done {
+		h.c.fail(h)
+	}
+	h.shut() // before pion says that it closes
+	_ = h.conn.Close()
+	if done {
+		h.settled.Store(true)
+		h.drain()
+	}
 }
 
 // psk is pion's question for the key of an identity.
-func (s *session) psk(identity []byte) ([]byte, error) {
-	s.trial = s.c.keys.try(string(identity), s.from.Remote.Addr())
-	s.credential = Credential{Identity: string(identity), Kind: PSK, Fingerprint: sha256.Sum256(s.trial.key)}
-	s.keyed.Store(true)
-	return s.trial.key, nil
+func (h *handshake) psk(identity []byte) ([]byte, error) {
+	h.trial = h.c.keys.try(string(identity), h.from.Remote.Addr())
+	h.credential = Credential{Identity: string(identity), Kind: PSK, Fingerprint: sha256.Sum256(h.trial.key)}
+	h.keyed.Store(true)
+	return h.trial.key, nil
 }
 
 // newCID names the session in the device's records from now on.
-func (s *session) newCID() []byte {
+func (h *handshake) newCID() []byte {
 	var id cid
 	rand.Read(id[:]) // never fails [crypto/rand]
-	s.c.mu.Lock()
-	s.id = id[:]
-	s.c.byCID[id] = s
-	s.c.mu.Unlock()
+	h.c.mu.Lock()
+	h.id = id[:]
+	h.c.byCID[id] = h.session
+	h.c.mu.Unlock()
 	return id[:]
 }
 
 // verify is called once the device has shown, by its Finished, that it has the
 // key.
-func (s *session) verify(state *dtls.State) error {
-	s.proved.Store(true)
+func (h *handshake) verify(state *dtls.State) error {
+	h.proved.Store(true)
 	if len(state.PeerCertificates) > 0 {
 		cert, err := x509.ParseCertificate(state.PeerCertificates[0])
 		if err != nil {
@@ -131,13 +220,13 @@ func (s *session) verify(state *dtls.State) error {
 		if key, ok := cert.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != stdelliptic.P256() {
 			return errCurve
 		}
-		s.credential = Credential{Identity: nameIn(cert), Kind: Certificate, Fingerprint: sha256.Sum256(cert.Raw)}
-		s.expires = cert.NotAfter
+		h.credential = Credential{Identity: nameIn(cert), Kind: Certificate, Fingerprint: sha256.Sum256(cert.Raw)}
+		h.expires = cert.NotAfter
 	}
-	if device.CheckName(s.credential.Identity) != "" {
+	if device.CheckName(h.credential.Identity) != "" {
 		return errNobody
 	}
-	if s.c.keys.credentials.Revoked(s.credential) {
+	if h.c.keys.credentials.Revoked(h.credential) {
 		return errRevoked
 	}
 	return nil
@@ -160,28 +249,28 @@ func nameIn(cert *x509.Certificate) string {
 
 // refuted reports whether the device's Finished did not open with the key that
 // was tried. Pion would wait for another one in silence.
-func (s *session) refuted() bool {
-	return s.keyed.Load() && s.finished && !s.proved.Load() && !s.established.Load()
+func (h *handshake) refuted() bool {
+	return h.keyed.Load() && h.answered && !h.proved.Load() && !h.finished.Load()
 }
 
 // refuse ends the handshake of a device with a wrong key, and that of a
 // stranger, with the same alert [RFC 4279 2].
-func (s *session) refuse() {
-	s.c.stats.WrongKeys.Add(1)
-	s.c.keys.settle(s.trial, false)
-	s.c.send(s.from, alertRecord(s.sequence.Load(), decryptError))
-	s.shut()
+func (h *handshake) refuse() {
+	h.c.stats.WrongKeys.Add(1)
+	h.c.keys.settle(h.trial, false)
+	h.c.send(h.from, alertRecord(h.sequence.Load(), decryptError))
+	h.shut()
 }
 
 // fail takes a handshake that came to nothing off the tables.
-func (c *Conn) fail(s *session) {
+func (c *Conn) fail(h *handshake) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.admitted {
+	if h.admitted {
 		c.stats.Failed.Add(1)
 	}
-	c.unlistLocked(s)
-	c.forgetCIDLocked(s)
+	c.unlistLocked(h)
+	c.forgetCIDLocked(h.session)
 }
 
 func (c *Conn) forgetCIDLocked(s *session) {
@@ -192,24 +281,27 @@ func (c *Conn) forgetCIDLocked(s *session) {
 
 // finish makes a session of a handshake. Only now, when the device has shown
 // that it is itself, does its former session at this address end.
-func (c *Conn) finish(s *session) bool {
-	if s.keyed.Load() {
-		c.keys.settle(s.trial, true)
-		s.trial = trial{} // the key is not needed any more
+func (c *Conn) finish(h *handshake) bool {
+	s := h.session
+	if h.keyed.Load() {
+		c.keys.settle(h.trial, true)
 	}
 	s.heard.Store(int64(c.now()))
+	s.mu.Lock()
+	s.last = h.last
+	s.mu.Unlock()
 	c.mu.Lock()
-	if c.stopping || s.isShut() {
+	if c.stopping || h.isShut() {
 		c.mu.Unlock()
 		return false
 	}
-	c.unlistLocked(s)
+	c.unlistLocked(h)
 	for s.number == 0 || c.sessions[s.number] != nil {
 		c.last++
 		s.number = c.last
 	}
 	c.sessions[s.number] = s
-	s.established.Store(true)
+	s.coming = nil
 	lost := c.settleLocked(s, s.from)
 	c.byIdentity[s.credential.Identity] = append(c.byIdentity[s.credential.Identity], s)
 	if old := c.surplusLocked(s, lost); old != nil {
@@ -283,22 +375,19 @@ func (c *Conn) end(s *session, why Reason) {
 	s.ended = true
 	c.dropLocked(s)
 	c.mu.Unlock()
-	if why == Replaced {
-		s.shut()
-	}
 	told := s.told()
-	_ = s.conn.Close() // all that it could say is that the network is closed
-	s.shut()
+	if why != Replaced {
+		s.say(typeAlert, []byte{alertWarning, closeNotify})
+	}
+	s.over.Store(true)
 	c.o.Ended(told, why)
 }
 
 func (c *Conn) dropLocked(s *session) {
 	delete(c.sessions, s.number)
 	c.forgetCIDLocked(s)
-	for _, at := range s.addresses() {
-		if c.byAddress[at] == s {
-			delete(c.byAddress, at)
-		}
+	if at := s.address(); c.byAddress[at] == s {
+		delete(c.byAddress, at)
 	}
 	identity := s.credential.Identity
 	own := slices.DeleteFunc(c.byIdentity[identity], func(other *session) bool { return other == s })

@@ -39,12 +39,16 @@ func TestEachSuiteGoesARound(t *testing.T) {
 		{"ECDSA CCM_8", pion.TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, dtls.Certificate},
 		{"ECDSA GCM", pion.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, dtls.Certificate},
 	}
-	for _, withCID := range []bool{false, true} {
+	for _, ids := range []struct {
+		name      string
+		generator func() []byte
+	}{
+		{"", nil},
+		{" with our connection id", pion.OnlySendCIDGenerator()},
+		{" with one each way", pion.RandomCIDGenerator(3)},
+	} {
 		for _, c := range cases {
-			name := c.name
-			if withCID {
-				name += " with connection id"
-			}
+			name := c.name + ids.name
 			t.Run(name, func(t *testing.T) {
 				var o []pion.ClientOption
 				if c.kind == dtls.PSK {
@@ -53,8 +57,8 @@ func TestEachSuiteGoesARound(t *testing.T) {
 					o = []pion.ClientOption{pion.WithCertificates(device), pion.WithRootCAs(roots), pion.WithServerName("server")}
 				}
 				o = append(o, pion.WithCipherSuites(c.suite))
-				if withCID {
-					o = append(o, pion.WithConnectionIDGenerator(pion.OnlySendCIDGenerator()))
+				if ids.generator != nil {
+					o = append(o, pion.WithConnectionIDGenerator(ids.generator))
 				}
 				conn := client(t, s, o)
 				round(t, conn, name)
@@ -70,44 +74,49 @@ func TestEachSuiteGoesARound(t *testing.T) {
 			})
 		}
 	}
-	if n := s.Stats(); n.Sessions != 0 || n.Handshakes != uint64(2*len(cases)) || n.Failed != 0 {
+	if n := s.Stats(); n.Sessions != 0 || n.Handshakes != uint64(3*len(cases)) || n.Failed != 0 {
 		t.Errorf("stats %+v", n)
+	}
+}
+
+// TestALostFinishedIsSentAgain: the device is in, and does not know it yet.
+// Its repeats come to a session, in a datagram that begins in clear; pion's
+// client with a connection id repeats the very record.
+func TestALostFinishedIsSentAgain(t *testing.T) {
+	for _, o := range [][]pion.ClientOption{
+		with("pump-1", key1),
+		with("pump-1", key1, pion.WithConnectionIDGenerator(pion.OnlySendCIDGenerator())),
+		with("pump-1", key1, pion.WithConnectionIDGenerator(pion.RandomCIDGenerator(4))),
+	} {
+		s := serve(t, &book{}, dtls.Options{})
+		p := newProxy(t, s.addr())
+		lost := 0 // guarded by p.mu
+		p.mu.Lock()
+		p.loses = func(down []byte) bool {
+			const changeCipherSpec = 20
+			if down[0] != changeCipherSpec || lost == 2 {
+				return false
+			}
+			lost++
+			return true
+		}
+		p.mu.Unlock()
+		c, err := dial(socket(t, "127.0.0.1:0"), p.front.LocalAddr(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		round(t, c, "in")
+		p.mu.Lock()
+		if n := s.Stats(); lost != 2 || n.Handshakes != 1 || n.Sessions != 1 {
+			t.Errorf("lost %d, stats %+v", lost, n)
+		}
+		p.mu.Unlock()
+		c.Close()
 	}
 }
 
 // TestAStrangerLooksLikeAWrongKey: same alert, same bytes on the wire, and no
 // telling by the time.
-// TestALostFinishedIsSentAgain: the device is in, and does not know it yet.
-// Its repeats come to a session, in a datagram that begins in clear. (Pion's
-// client with a connection id repeats the very record, which is a replay: it has
-// to begin again.)
-func TestALostFinishedIsSentAgain(t *testing.T) {
-	s := serve(t, &book{}, dtls.Options{})
-	p := newProxy(t, s.addr())
-	lost := 0 // guarded by p.mu
-	p.mu.Lock()
-	p.loses = func(down []byte) bool {
-		const changeCipherSpec = 20
-		if down[0] != changeCipherSpec || lost == 2 {
-			return false
-		}
-		lost++
-		return true
-	}
-	p.mu.Unlock()
-	c, err := dial(socket(t, "127.0.0.1:0"), p.front.LocalAddr(), with("pump-1", key1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	round(t, c, "in")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := s.Stats(); lost != 2 || n.Handshakes != 1 || n.Sessions != 1 {
-		t.Errorf("lost %d, stats %+v", lost, n)
-	}
-}
-
 func TestAStrangerLooksLikeAWrongKey(t *testing.T) {
 	s := serve(t, &book{}, dtls.Options{})
 	cases := []struct {
@@ -372,4 +381,27 @@ func TestHowSessionsEnd(t *testing.T) {
 			t.Error("ran twice")
 		}
 	})
+}
+
+// TestTheFirstMessageIsNotLost: a device speaks as soon as it has our Finished,
+// which may be before we have a session.
+func TestTheFirstMessageIsNotLost(t *testing.T) {
+	const times = 500
+	s := serve(t, &book{}, dtls.Options{SessionsPerDevice: times})
+	for i := range times {
+		pc := socket(t, "127.0.0.1:0")
+		c, err := dial(pc, s.addr(), with("pump-1", key1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte("first")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-s.got:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("device %d was not heard; %+v", i, s.Stats())
+		}
+		pc.Close()
+	}
 }

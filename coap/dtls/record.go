@@ -4,10 +4,11 @@ import "encoding/binary"
 
 // Content types and handshake types that the demultiplexer tells apart.
 const (
-	typeAlert       = 21
-	typeHandshake   = 22
-	typeApplication = 23
-	typeCID         = 25 // [RFC 9146 4]
+	typeChangeCipherSpec = 20
+	typeAlert            = 21
+	typeHandshake        = 22
+	typeApplication      = 23
+	typeCID              = 25 // [RFC 9146 4]
 
 	typeClientHello        = 1
 	typeHelloVerifyRequest = 3
@@ -54,28 +55,6 @@ func nextRecord(b []byte) (r record, rest []byte, ok bool) {
 	}
 	r.body, r.raw = b[header:end], b[:end]
 	return r, b[end:], true
-}
-
-// sealed returns a copy of the records of b that can belong to a session with
-// this connection id, or with none. What is not protected never reaches a
-// session that is: it says nothing that the device said.
-func sealed(b []byte, id []byte) []byte {
-	var kept []byte
-	for len(b) > 0 {
-		r, rest, ok := nextRecord(b)
-		if !ok {
-			break
-		}
-		mine := r.typ == typeCID
-		if len(id) == 0 {
-			mine = r.typ == typeAlert || r.typ == typeHandshake || r.typ == typeApplication
-		}
-		if mine && r.epoch == 1 && string(r.cid) == string(id) {
-			kept = append(kept, r.raw...)
-		}
-		b = rest
-	}
-	return kept
 }
 
 // bearsFinished reports whether b holds a protected record that can be a Finished.
@@ -174,10 +153,9 @@ func uint24(b []byte) int { return int(b[0])<<16 | int(b[1])<<8 | int(b[2]) }
 
 // alertRecord is an unprotected fatal alert.
 func alertRecord(sequence uint64, description byte) []byte {
-	const fatal = 2
 	b := make([]byte, recordHeaderBytes, recordHeaderBytes+2)
 	binary.BigEndian.PutUint64(b[3:], sequence) // epoch 0 in its upper bits
 	b[0], b[1], b[2] = typeAlert, 0xfe, 0xfd
 	binary.BigEndian.PutUint16(b[11:], 2)
-	return append(b, fatal, description)
+	return append(b, alertFatal, description)
 }

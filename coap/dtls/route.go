@@ -3,9 +3,6 @@ package dtls
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"net"
-	"net/netip"
-	"sync"
 
 	"behest/coap/endpoint"
 )
@@ -20,12 +17,9 @@ const (
 	guessesMax = 16
 )
 
-// route is an address of a session. Pion holds on to the one that the newest
-// record came from [RFC 9146 6], which is how we learn which that was.
+// route is an address of a session.
 type route struct {
-	peer endpoint.Peer // Session 0
-
-	// Guarded by routes.mu, of the session that it belongs to.
+	peer    endpoint.Peer // Session 0
 	proven  bool
 	in, out int64 // bytes, while unproven
 	ping    uint16
@@ -33,66 +27,44 @@ type route struct {
 	guesses int
 }
 
-// Network and String make a route an address.
-func (r *route) Network() string { return "udp" }
-func (r *route) String() string  { return r.peer.Remote.String() }
-
-// routes are where a session is, and where it was last known to receive.
+// routes are where a session is, and where it was last known to receive; mostly
+// that is the same.
 //
 // Anybody who sees a record can send it on from elsewhere, and be first. So an
 // address that a record came from gets little until it answers: it is sent an
 // empty confirmable with a random message id, and only who receives it, and has
 // the keys, can reset that [RFC 7252 4.3], or acknowledge it, as some stacks do.
+//
+// Its session's mu guards it.
 type routes struct {
-	mu   sync.Mutex
 	home *route // proven
-	away *route // where a record came from since; not proven
+	at   *route // where the newest record came from [RFC 9146 6]
 }
 
-func (t *routes) start(from endpoint.Peer) { t.home = &route{peer: from, proven: true} }
-
-// routeOf returns the route of a datagram: the same one for the same address,
-// so that pion sees no move where there is none. What others send from
-// elsewhere does not make it forget the route that pion holds.
-func (t *routes) routeOf(from endpoint.Peer, pions net.Addr) *route {
-	if r, ok := pions.(*route); ok && r.peer == from {
-		return r
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.home.peer == from {
-		return t.home
-	}
-	if t.away == nil || t.away.peer != from {
-		t.away = &route{peer: from}
-	}
-	return t.away
+func routesAt(from endpoint.Peer) routes {
+	r := &route{peer: from, proven: true}
+	return routes{home: r, at: r}
 }
 
-// count adds what came from a route.
-func (t *routes) count(r *route, n int) {
-	t.mu.Lock()
-	if !r.proven {
-		r.in += int64(n)
+// came notes that an authentic record came from a peer. Only the newest one
+// tells where the device is.
+func (t *routes) came(from endpoint.Peer, bytes int, newest bool) {
+	switch {
+	case t.at.peer == from:
+	case !newest:
+		return
+	case t.home.peer == from:
+		t.at = t.home
+	default:
+		t.at = &route{peer: from}
 	}
-	t.mu.Unlock()
-}
-
-// current tells where the newest record came from.
-func (t *routes) current(a net.Addr) (at netip.AddrPort, proven bool) {
-	r, ok := a.(*route)
-	if !ok {
-		return netip.AddrPort{}, false
+	if !t.at.proven {
+		t.at.in += int64(bytes)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return r.peer.Remote, r.proven
 }
 
 // spend reports whether n bytes may go to a route, and counts them.
-func (t *routes) spend(r *route, n int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (r *route) spend(n int) bool {
 	if r.proven {
 		return true
 	}
@@ -116,11 +88,8 @@ func pingOf(mid uint16) []byte { return binary.BigEndian.AppendUint16([]byte{emp
 
 // arrived looks at a message before the endpoint does. True: it was for us.
 func (s *session) arrived(data []byte) bool {
-	r, ok := s.conn.RemoteAddr().(*route)
-	if !ok {
-		return false
-	}
 	s.mu.Lock()
+	r := s.at
 	if r.proven {
 		s.mu.Unlock()
 		return false
@@ -138,12 +107,12 @@ func (s *session) arrived(data []byte) bool {
 		ping := pingOf(r.ping)
 		s.mu.Unlock()
 		// One for each message until it is answered, within what may be spent.
-		_ = s.write(ping)
+		s.say(typeApplication, ping)
 		return false
 	}
 	r.proven = true
 	was := s.home.peer
-	s.home, s.away = r, nil
+	s.home = r
 	s.mu.Unlock()
 	s.c.moved(s, was, r.peer)
 	return true
@@ -177,9 +146,9 @@ func (c *Conn) settleLocked(s *session, at endpoint.Peer) (lost []*session) {
 	return nil
 }
 
-// addresses returns where a session may be listed.
-func (t *routes) addresses() []endpoint.Peer {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return []endpoint.Peer{t.home.peer}
+// address returns where a session is listed.
+func (s *session) address() endpoint.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.home.peer
 }

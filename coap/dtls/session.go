@@ -1,83 +1,52 @@
 package dtls
 
 import (
-	"errors"
-	"io"
-	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/dtls/v3"
-
 	"behest/coap/endpoint"
 )
 
+// messageBytesMax is the longest message that a record brings.
+const messageBytesMax = 1500
+
+// Alerts, and the first byte of a Finished [RFC 5246 7.2, 7.4].
 const (
-	// feedMax is how many datagrams wait for one session: a flight of a handshake
-	// in small fragments, or a burst.
-	feedMax = 16
-	// handshakeBytesMax bounds what a handshake may be sent, repeats included:
-	// a chain of certificates and some losses.
-	handshakeBytesMax = 64 << 10
-	// messageBytesMax is the longest message that a record brings.
-	messageBytesMax = 1500
-	// oddReadsMax is how many reads in a row may bring an error and no message,
-	// warnings of the device, before its session ends.
-	oddReadsMax = 100
+	alertWarning  = 1
+	alertFatal    = 2
+	closeNotify   = 0
+	alertBytes    = 2
+	finishedFirst = 20
 )
 
-// session is a handshake, and then a security association. It is also the
-// network that pion sees: datagrams for this device alone.
+// session is a security association with a device: what is left of a
+// handshake. There are many, and most say nothing for hours, so a session has no
+// goroutine and no buffer, and keys instead of ciphers.
 type session struct {
 	// Set once.
-	c      *Conn
-	conn   *dtls.Conn
-	from   endpoint.Peer // where the handshake came from
-	random [randomBytes]byte
-	since  time.Duration
-	feed   chan packet
-	nudge  chan struct{} // one token: the read deadline is past
-	done   chan struct{}
-	once   sync.Once // closes done
-	timer  *time.Timer
+	c    *Conn
+	from endpoint.Peer // where the handshake came from
 
 	// Set by the end of the handshake.
 	number     uint32
 	id         []byte // connection id that it asked the device for; none: by address
 	credential Credential
 	expires    time.Time // of its certificate
+	keys       keys
 
 	// Guarded by c.mu.
-	cookie   []byte // that pion asks for
-	admitted bool   // it came back
-	ended    bool   // taken off the tables
+	coming *handshake // until it is established
+	ended  bool       // taken off the tables
 
-	// Of the handshake. keyed and proved are set in pion's callbacks, the others
-	// owned by pion's reader.
-	keyed, proved atomic.Bool
-	trial         trial // before keyed is set
-	finished      bool  // the device's Finished was fed, or what looks like it
-	fedBytes      int
-	sequence      atomic.Uint64 // the next of ours in epoch 0
+	over  atomic.Bool   // it says no more
+	sent  atomic.Uint64 // the number of our next record
+	heard atomic.Int64  // c.now of its newest message
 
-	established atomic.Bool
-	heard       atomic.Int64 // c.now of its newest message
+	mu     sync.Mutex // guards all below
+	window window
+	last   []byte // our last flight, until the device shows that it came
 	routes
-}
-
-// packet is a datagram on its way to pion.
-type packet struct {
-	route *route
-	data  []byte
-}
-
-func newSession(c *Conn, from endpoint.Peer, random [randomBytes]byte) *session {
-	s := &session{c: c, from: from, random: random, since: c.now(), feed: make(chan packet, feedMax),
-		nudge: make(chan struct{}, 1), done: make(chan struct{})}
-	s.routes.start(from)
-	return s
 }
 
 // peer is what the endpoint knows the session by.
@@ -86,157 +55,125 @@ func (s *session) peer() endpoint.Peer {
 }
 
 func (s *session) told() Session {
-	at, proven := s.current(s.conn.RemoteAddr())
-	return Session{Peer: s.peer(), Credential: s.credential, Remote: at, Proven: proven}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Session{Peer: s.peer(), Credential: s.credential, Remote: s.at.peer.Remote, Proven: s.at.proven}
 }
 
-// put gives pion a datagram, or loses it when pion is slow: the reader of the
-// network waits for nobody.
-func (s *session) put(from endpoint.Peer, data []byte) {
+// take hands the endpoint what the device said in a datagram, and answers
+// whether any of it was the device's.
+func (s *session) take(from endpoint.Peer, data []byte) (any bool) {
+	for len(data) > 0 {
+		r, rest, ok := nextRecord(data)
+		if !ok {
+			break
+		}
+		if ours(&r, s.id) && s.open(from, &r) {
+			any = true
+		}
+		data = rest
+	}
+	return any
+}
+
+// ours reports whether a record can belong to a session with this connection
+// id, or with none. What is not protected never does.
+func ours(r *record, id []byte) bool {
+	mine := r.typ == typeCID
+	if len(id) == 0 {
+		mine = r.typ == typeAlert || r.typ == typeHandshake || r.typ == typeApplication
+	}
+	return mine && r.epoch == epochOfData && string(r.cid) == string(id)
+}
+
+// open takes a record, if it is the device's and did not come before.
+func (s *session) open(from endpoint.Peer, r *record) bool {
+	bytes := len(r.raw)
+	typ, text, ok := s.keys.open(r)
+	if !ok || s.over.Load() {
+		return false
+	}
+	s.mu.Lock()
+	first, newest := s.window.mark(r.sequence)
+	if first {
+		s.came(from, bytes, newest)
+	}
+	last := s.last
+	if first && typ == typeApplication {
+		s.last = nil // who has keys to speak with has our Finished
+	}
+	s.mu.Unlock()
+	switch {
+	case typ == typeHandshake && len(text) > 0 && text[0] == finishedFirst && last != nil:
+		// It repeats its last flight, some the very record: ours did not come
+		// [RFC 6347 4.2.4].
+		s.send(last)
+	case !first:
+		return false
+	case typ == typeApplication:
+		s.deliver(text)
+	case typ == typeAlert && len(text) == alertBytes && (text[0] == alertFatal || text[1] == closeNotify):
+		s.c.end(s, Closed)
+	}
+	return true
+}
+
+// deliver hands a message to the endpoint.
+func (s *session) deliver(text []byte) {
+	if len(text) > messageBytesMax {
+		s.c.stats.Truncated.Add(1)
+		return
+	}
+	s.heard.Store(int64(s.c.now()))
+	if s.arrived(text) {
+		return
+	}
 	select {
-	case s.feed <- packet{route: s.routeOf(from, s.conn.RemoteAddr()), data: data}:
+	case s.c.inbox <- message{peer: s.peer(), data: append([]byte(nil), text...)}:
 	default:
 		s.c.stats.Overflowed.Add(1)
 	}
 }
 
-// shut ends the session in silence: pion can neither read nor write any more.
-func (s *session) shut() { s.once.Do(func() { close(s.done) }) }
+// seal makes the datagram of a record, for where the newest record came from.
+// False: it may not go there, or nowhere any more.
+func (s *session) seal(typ byte, text []byte) (d endpoint.Datagram, ok bool) {
+	number := s.sent.Add(1) - 1
+	if s.over.Load() || number > sequenceMax {
+		s.c.stats.Unsent.Add(1)
+		return d, false
+	}
+	b, err := s.keys.seal(nil, number, typ, text)
+	if err != nil {
+		s.c.stats.Unsent.Add(1)
+		return d, false
+	}
+	d.Data = b
+	d.Peer, ok = s.spend(len(b))
+	return d, ok
+}
 
-func (s *session) isShut() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
+// say sends a record.
+func (s *session) say(typ byte, text []byte) {
+	if d, ok := s.seal(typ, text); ok {
+		s.c.send(d.Peer, d.Data)
 	}
 }
 
-// write sends a message in a record.
-func (s *session) write(data []byte) error {
-	_, err := s.conn.Write(data)
-	return err
-}
-
-// read hands the device's messages to the endpoint until the session is over.
-func (s *session) read() {
-	buf := make([]byte, messageBytesMax)
-	for odd := 0; odd < oddReadsMax && !s.isShut(); {
-		n, err := s.conn.Read(buf)
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, dtls.ErrConnClosed):
-			return
-		case err != nil: // a message too long for us, or a warning
-			s.c.stats.Truncated.Add(1)
-			odd++
-			continue
-		}
-		odd = 0
-		s.heard.Store(int64(s.c.now()))
-		if s.arrived(buf[:n]) {
-			continue
-		}
-		select {
-		case s.c.inbox <- message{peer: s.peer(), data: append([]byte(nil), buf[:n]...)}:
-		default:
-			s.c.stats.Overflowed.Add(1)
-		}
+// send sends a datagram that is sealed already.
+func (s *session) send(data []byte) {
+	if to, ok := s.spend(len(data)); ok {
+		s.c.send(to, data)
 	}
 }
 
-// ReadFrom gives pion its next datagram. That pion asks for it means that it is
-// done with the one before.
-func (s *session) ReadFrom(b []byte) (int, net.Addr, error) {
-	if s.refuted() {
-		s.refuse()
-		return 0, nil, net.ErrClosed
-	}
-	select {
-	case <-s.done:
-		return 0, nil, net.ErrClosed
-	case <-s.nudge:
-		return 0, nil, os.ErrDeadlineExceeded
-	case p := <-s.feed:
-		if !s.established.Load() {
-			if s.fedBytes += len(p.data); s.fedBytes > handshakeBytesMax {
-				s.shut()
-				return 0, nil, net.ErrClosed
-			}
-			s.finished = s.finished || bearsFinished(p.data)
-		}
-		s.count(p.route, len(p.data))
-		return copy(b, p.data), p.route, nil
-	}
-}
-
-// WriteTo sends a datagram of pion's where the newest record came from, as far
-// as that address may be sent to.
-func (s *session) WriteTo(b []byte, to net.Addr) (int, error) {
-	if s.isShut() {
-		return 0, net.ErrClosed
-	}
-	r, ok := to.(*route)
-	if !ok {
-		return 0, errors.New("dtls: not an address of ours")
-	}
-	if !s.established.Load() {
-		s.written(b)
-	}
-	if !s.spend(r, len(b)) {
+// spend tells where n bytes may go; false: not there.
+func (s *session) spend(n int) (to endpoint.Peer, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.at.spend(n) {
 		s.c.stats.Throttled.Add(1)
-		return len(b), nil // lost, as far as pion knows
+		return endpoint.Peer{}, false
 	}
-	s.c.send(r.peer, b)
-	return len(b), nil
+	return s.at.peer, true
 }
-
-// written notes the cookie that pion asks for, and which records it used up.
-func (s *session) written(b []byte) {
-	if cookie, ok := cookieOf(b); ok {
-		s.c.mu.Lock()
-		s.cookie = append([]byte(nil), cookie...)
-		s.c.mu.Unlock()
-	}
-	for len(b) > 0 {
-		r, rest, ok := nextRecord(b)
-		if !ok {
-			return
-		}
-		if r.epoch == 0 {
-			s.sequence.Add(1)
-		}
-		b = rest
-	}
-}
-
-// Close is pion's word that it needs no network any more.
-func (s *session) Close() error {
-	s.shut()
-	return nil
-}
-
-// LocalAddr is for pion, which asks nobody else.
-func (s *session) LocalAddr() net.Addr { return &route{peer: s.from} }
-
-// SetReadDeadline ends a read that waits, when t is past; the zero time takes
-// that back. Pion uses no other times.
-func (s *session) SetReadDeadline(t time.Time) error {
-	if t.IsZero() {
-		select {
-		case <-s.nudge:
-		default:
-		}
-		return nil
-	}
-	select {
-	case s.nudge <- struct{}{}:
-	default: // a token is there already
-	}
-	return nil
-}
-
-// SetWriteDeadline does nothing: a write does not wait.
-func (s *session) SetWriteDeadline(time.Time) error { return nil }
-
-// SetDeadline is for reads alone.
-func (s *session) SetDeadline(t time.Time) error { return s.SetReadDeadline(t) }
