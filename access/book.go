@@ -34,6 +34,7 @@ type Book struct {
 	mu      sync.RWMutex
 	users   map[string]entry      // by id
 	tokens  map[string]*keptToken // by their own id
+	logins  map[Login]string      // ids of users
 	groups  map[string]device.Selector
 	changed chan struct{} // closed with the next change; nil: nobody waits
 }
@@ -52,7 +53,10 @@ type keptToken struct {
 
 // NewBook makes an empty book that takes the time from now.
 func NewBook(now func() time.Time) *Book {
-	return &Book{now: now, users: make(map[string]entry), tokens: make(map[string]*keptToken), groups: make(map[string]device.Selector)}
+	return &Book{
+		now: now, users: make(map[string]entry), tokens: make(map[string]*keptToken), logins: make(map[Login]string),
+		groups: make(map[string]device.Selector),
+	}
 }
 
 // Load replaces all that the book holds. When that cannot be read, it stays
@@ -73,7 +77,7 @@ func (b *Book) Load(users []User, tokens []TokenRecord, groups []device.Group) e
 		for _, t := range tokens {
 			fresh.putToken(t, b.tokens[t.ID])
 		}
-		b.users, b.tokens, b.groups = fresh.users, fresh.tokens, fresh.groups
+		b.users, b.tokens, b.logins, b.groups = fresh.users, fresh.tokens, fresh.logins, fresh.groups
 	})
 	return nil
 }
@@ -112,13 +116,28 @@ func (b *Book) PutUser(u User) error {
 			return fmt.Errorf("user %q, grant %d: %w", u.ID, i, err)
 		}
 	}
-	b.change(func() { b.users[u.ID] = e })
+	b.change(func() {
+		b.forgetLogins(u.ID)
+		for _, l := range u.Logins {
+			b.logins[l] = u.ID
+		}
+		b.users[u.ID] = e
+	})
 	return nil
 }
 
-// RemoveUser forgets a user and his tokens.
+func (b *Book) forgetLogins(user string) {
+	for _, l := range b.users[user].user.Logins {
+		if b.logins[l] == user {
+			delete(b.logins, l)
+		}
+	}
+}
+
+// RemoveUser forgets a user, his tokens and his logins.
 func (b *Book) RemoveUser(id string) {
 	b.change(func() {
+		b.forgetLogins(id)
 		delete(b.users, id)
 		maps.DeleteFunc(b.tokens, func(_ string, t *keptToken) bool { return t.User == id })
 	})
@@ -171,12 +190,29 @@ func (b *Book) Authenticate(_ context.Context, text string) (Identity, error) {
 	if !same || kept == nil || !kept.Works(now) {
 		return Identity{}, ErrUnknownToken
 	}
-	e, ok := b.users[kept.User]
+	who, err := b.identity(kept.User)
+	if err != nil {
+		return Identity{}, err
+	}
+	kept.used.Store(now.UnixMilli())
+	who.ExpiresAt = kept.ExpiresAt
+	return who, nil
+}
+
+// LogIn tells whom a login stands for, which somebody else has proven.
+func (b *Book) LogIn(l Login) (Identity, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.identity(b.logins[l])
+}
+
+// identity is what a user may, if he is there.
+func (b *Book) identity(user string) (Identity, error) {
+	e, ok := b.users[user]
 	if !ok || e.user.Disabled {
 		return Identity{}, ErrUnknownToken
 	}
-	kept.used.Store(now.UnixMilli())
-	return Identity{User: kept.User, Roles: e.user.Roles(), Everywhere: e.user.Everywhere(), ExpiresAt: kept.ExpiresAt}, nil
+	return Identity{User: user, Roles: e.user.Roles(), Everywhere: e.user.Everywhere()}, nil
 }
 
 // Used lists the tokens whose use is not noted: those that were used more than
@@ -241,11 +277,17 @@ func (b *Book) Administrators() []string {
 	return b.those(func(e entry) bool { return e.user.Administers() })
 }
 
-// Administered reports whether one of those has a token that works.
-func (b *Book) Administered() bool {
+// Administered reports whether one of those can come in: he has a token that
+// works, or a login of that issuer and claim.
+func (b *Book) Administered(issuer, claim string) bool {
 	now := b.now()
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	for l, user := range b.logins {
+		if l.Issuer == issuer && l.Claim == claim && b.users[user].user.Administers() {
+			return true
+		}
+	}
 	for _, t := range b.tokens {
 		if t.Works(now) && b.users[t.User].user.Administers() {
 			return true

@@ -53,4 +53,5 @@ type Identity struct {
 	Roles      Roles     // all that he was granted, for any device at all
 	Everywhere Roles     // those of them that are for all devices
 	ExpiresAt  time.Time // when the token ceases to work by itself; zero: never
+	Via        string    // ViaOIDC; empty: a token of this server
 }

@@ -23,6 +23,7 @@ type User struct {
 	Name     string
 	Email    string
 	Grants   []Grant
+	Logins   []Login // how identity providers call him; what is said by them is said by him
 	Disabled bool
 
 	Version   int64 // grows with each change; 0: not stored

@@ -14,7 +14,7 @@ type Event struct {
 	Type     EventType
 	At       time.Time
 	Actor    string          // who: a user, or empty for the server and the device itself
-	From     string          // the address that the actor was at; filled in by the store, see access.WithOrigin
+	From     string          // the address that the actor was at, and his way; filled in by the store, see access.WithOrigin
 	CommandN int64           // the command's row; 0: none
 	Device   int64           // the device's handle; 0: none
 	Data     json.RawMessage // an object, or nil

@@ -38,14 +38,11 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		who, err := s.identity(r)
-		if command.CodeOf(err) == command.CodeUnauthenticated {
+		if err != nil {
 			return s.asStranger(func(echo.Context) error { return err }, c)
 		}
-		if err != nil {
-			return err
-		}
 		aboutOf(r.Context()).who = who
-		c.SetRequest(r.WithContext(access.WithOrigin(r.Context(), c.RealIP())))
+		c.SetRequest(r.WithContext(access.WithOrigin(r.Context(), c.RealIP(), who.Via)))
 		if err := s.users.ask(who.User); err != nil {
 			return err
 		}
@@ -70,24 +67,39 @@ func (s *Server) asStranger(next echo.HandlerFunc, c echo.Context) error {
 }
 
 // identity is who the request's token stands for. What was wrong with it is
-// not told: it would help nobody who should be helped.
+// not told, where that would help nobody who should be helped.
 func (s *Server) identity(r *http.Request) (access.Identity, error) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) == 0 {
+	token, ok := bearer(r)
+	switch {
+	case ok:
+	case r.Header.Get("Authorization") == "":
 		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "send the header Authorization: Bearer TOKEN")
-	}
-	scheme, token, _ := strings.Cut(headers[0], " ")
-	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") { // [RFC 9110 11.1]
+	default:
 		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "send one Authorization header, of the scheme Bearer")
 	}
-	who, err := s.people.Authenticate(r.Context(), strings.TrimSpace(token))
+	who, err := s.people.Authenticate(r.Context(), token)
+	var why access.Refusal
 	switch {
 	case err == nil:
 		return who, nil
+	case errors.As(err, &why):
+		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "the token is not valid: %s", why)
+	case errors.Is(err, access.ErrCannotTell):
+		return access.Identity{}, &command.Error{Code: command.CodeUnavailable, Msg: access.ErrCannotTell.Error(), RetryAfter: retryWait, Err: err}
 	case errors.Is(err, access.ErrNoToken), errors.Is(err, access.ErrUnknownToken):
 		return access.Identity{}, command.Errorf(command.CodeUnauthenticated, "the token is not valid")
 	}
 	return access.Identity{}, err
+}
+
+// bearer is the token that a request bears, if it bears one.
+func bearer(r *http.Request) (token string, ok bool) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) != 1 {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer") // [RFC 9110 11.1]
 }
 
 // fromLoopback reports whether the caller is on this machine, came in by its

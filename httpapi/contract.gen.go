@@ -1157,6 +1157,10 @@ type Event struct {
 
 	// From The address that the actor's request came from. Shown to administrators for all devices.
 	From string `json:"from,omitempty"`
+
+	// Via By which way the actor came: `oidc`, with a token of an identity provider. Left out: with one of this server.
+	// Shown as `from` is.
+	Via string `json:"via,omitempty"`
 }
 
 // EventID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.
@@ -1494,6 +1498,18 @@ type Intent struct {
 
 // Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
 type Labels map[string]string
+
+// Login How an identity provider calls a user. No two users have the same one.
+type Login struct {
+	// Issuer The provider's issuer, byte for byte as `--oidc-issuer` has it.
+	Issuer string `json:"issuer"`
+
+	// Subject What the claim says of the user, byte for byte.
+	Subject string `json:"subject"`
+
+	// Claim The claim that says it. It stands for the user while `--oidc-claim` names the same one. Left out: `sub`.
+	Claim string `json:"claim,omitempty"`
+}
 
 // Me defines model for Me.
 type Me struct {
@@ -1883,6 +1899,9 @@ type User struct {
 
 	// ChangedBy The user who last changed it. Left out when it was the server.
 	ChangedBy string `json:"changed_by,omitempty"`
+
+	// Logins How identity providers call the user. Left out when none do.
+	Logins []Login `json:"logins,omitempty"`
 }
 
 // UserID The id of a user: 1 to 63 bytes of UTF-8, no slash, no control character.
@@ -1909,6 +1928,10 @@ type UserRule struct {
 
 	// Disabled Nobody can come as this user.
 	Disabled bool `json:"disabled,omitempty"`
+
+	// Logins How identity providers call the user: whoever proves one of these is him, with his roles. Left out: none do, and
+	// those that did do no more.
+	Logins []Login `json:"logins,omitempty"`
 }
 
 // Wave One of the two.

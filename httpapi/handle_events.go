@@ -145,7 +145,8 @@ func viewEvent(ctx context.Context, e command.Event) Event {
 	return EventView(e, aboutOf(ctx).who.Everywhere.Any(access.Admin))
 }
 
-// EventView is an event as the contract has it; from: also where its actor was.
+// EventView is an event as the contract has it; from: also where its actor was,
+// and by which way he came.
 func EventView(e command.Event, from bool) Event {
 	out := Event{
 		ID: Place{Epoch: e.Epoch, N: e.N}.String(), Type: string(e.Type), Time: Time(e.At), Actor: e.Actor,
@@ -155,7 +156,7 @@ func EventView(e command.Event, from bool) Event {
 		out.Command = e.Command.String()
 	}
 	if from {
-		out.From = e.From
+		out.From, out.Via = access.CutOrigin(e.From)
 	}
 	return out
 }

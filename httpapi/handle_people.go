@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"time"
@@ -103,14 +104,21 @@ func userIn(id string, b *UserRule) (access.User, error) {
 		}
 		u.Grants = append(u.Grants, access.Grant{Role: role, Groups: g.Groups, Selector: g.Selector})
 	}
+	for _, l := range b.Logins {
+		u.Logins = append(u.Logins, access.Login{Issuer: l.Issuer, Claim: cmp.Or(l.Claim, access.ClaimSubject), Subject: l.Subject})
+	}
 	return u, nil
 }
 
 func viewUser(u access.User) User {
-	return User{
+	out := User{
 		ID: u.ID, Name: u.Name, Email: u.Email, Roles: viewGrants(u.Grants), Disabled: u.Disabled,
 		CreatedAt: Time(u.CreatedAt), ChangedAt: Time(u.ChangedAt), ChangedBy: u.ChangedBy,
 	}
+	for _, l := range u.Logins {
+		out.Logins = append(out.Logins, Login{Issuer: l.Issuer, Claim: l.Claim, Subject: l.Subject})
+	}
+	return out
 }
 
 func viewGrants(grants []access.Grant) []Grant {

@@ -102,7 +102,7 @@ func (s *Server) logRequest(c echo.Context, a *about, took time.Duration) {
 	s.log.LogAttrs(r.Context(), level, "request",
 		slog.String("request_id", a.id), slog.String("method", r.Method), slog.String("path", access.Masked(r.URL.Path)),
 		slog.Int("status", status), slog.Int64("bytes", c.Response().Size), slog.Duration("took", took),
-		slog.String("user", a.who.User), slog.String("remote", c.RealIP()))
+		slog.String("user", a.who.User), slog.String("via", a.who.Via), slog.String("remote", c.RealIP()))
 }
 
 // logged is slog behind the standard library's error log.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -141,6 +142,12 @@ func peopled(t *testing.T) *service { t.Helper(); return inTown(t).service }
 // inTown makes a town, with its administrator.
 func inTown(t *testing.T) *town {
 	t.Helper()
+	return inTownOf(t, func(b *access.Book) People { return b })
+}
+
+// inTownOf is inTown with people who come in by more than their tokens.
+func inTownOf(t *testing.T, people func(*access.Book) People) *town {
+	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -172,8 +179,8 @@ func inTown(t *testing.T) *town {
 	if err := d.Appoint(t.Context(), "admin", first, "first"); err != nil {
 		t.Fatal(err)
 	}
-	if s.srv, err = New(d, store, book, Options{
-		Log: store, Webhooks: &hookDesk{}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "behest_up 1") }),
+	if s.srv, err = New(d, store, people(book), Options{
+		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Log: store, Webhooks: &hookDesk{}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "behest_up 1") }),
 	}); err != nil {
 		t.Fatal(err)
 	}

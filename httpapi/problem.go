@@ -98,7 +98,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	h := w.Header()
 	switch status {
 	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", `Bearer realm="behest"`)
+		h.Set("WWW-Authenticate", challenge(r, e.Msg))
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
 	}
@@ -107,6 +107,16 @@ func (s *Server) refuse(err error, c echo.Context) {
 	if err := json.NewEncoder(w).Encode(p); err != nil {
 		s.log.LogAttrs(r.Context(), slog.LevelDebug, "answer not written", slog.String("request_id", id), slog.Any("err", err))
 	}
+}
+
+// challenge asks for a token, and tells who sent one why that did not do. why
+// is ours, and a quoted string as it is [RFC 6750 3].
+func challenge(r *http.Request, why string) string {
+	const realm = `Bearer realm="behest"`
+	if _, ok := bearer(r); !ok {
+		return realm
+	}
+	return realm + `, error="invalid_token", error_description="` + why + `"`
 }
 
 // refusal is err as an error with a code.

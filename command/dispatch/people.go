@@ -62,9 +62,15 @@ func putUser(tx ledger.Tx, u *access.User, now time.Time, by string) error {
 	if err := tx.PutUser(u); err != nil {
 		return err
 	}
-	return logPeople(tx, command.EventUserPut, now, by, map[string]any{
-		"user": u.ID, "roles": u.Roles().Names(), "disabled": u.Disabled,
-	})
+	data := map[string]any{"user": u.ID, "roles": u.Roles().Names(), "disabled": u.Disabled}
+	if len(u.Logins) > 0 {
+		logins := make([]map[string]string, len(u.Logins))
+		for i, l := range u.Logins {
+			logins[i] = map[string]string{"issuer": l.Issuer, "claim": l.Claim, "subject": l.Subject}
+		}
+		data["logins"] = logins
+	}
+	return logPeople(tx, command.EventUserPut, now, by, data)
 }
 
 // RemoveUser forgets somebody and his tokens. What he asked for and what has
@@ -110,7 +116,7 @@ func currentUser(tx ledger.Tx, id string, version int64) (access.User, error) {
 
 // sameUser reports whether the same is said of two users.
 func sameUser(a, b access.User) bool {
-	return a.Name == b.Name && a.Email == b.Email && a.Disabled == b.Disabled &&
+	return a.Name == b.Name && a.Email == b.Email && a.Disabled == b.Disabled && slices.Equal(a.Logins, b.Logins) &&
 		slices.EqualFunc(a.Grants, b.Grants, func(a, b access.Grant) bool {
 			return a.Role == b.Role && a.Selector == b.Selector && slices.Equal(a.Groups, b.Groups)
 		})
@@ -269,6 +275,7 @@ func checkUser(u access.User) error {
 	for i, g := range u.Grants {
 		checkGrant(fault, fmt.Sprintf("/roles/%d", i), g)
 	}
+	checkLogins(fault, u.Logins)
 	if len(faults) > 0 {
 		return &command.Error{Code: command.CodeInvalid, Msg: "the user cannot be as it is", Fields: faults}
 	}
@@ -284,6 +291,20 @@ func checkGrant(fault faultFunc, at string, g access.Grant) {
 	}
 	if _, err := device.ParseSelector(g.Selector); g.Selector != "" && err != nil {
 		fault(at+"/selector", "%v", err)
+	}
+}
+
+func checkLogins(fault faultFunc, logins []access.Login) {
+	if len(logins) > access.LoginsMax {
+		fault("/logins", "are %d; at most %d are allowed", len(logins), access.LoginsMax)
+	}
+	for i, l := range logins {
+		at := fmt.Sprintf("/logins/%d", i)
+		if part, err := l.Fault(); err != nil {
+			fault(at+"/"+part, "%v", err)
+		} else if slices.Contains(logins[:i], l) {
+			fault(at, "is there twice")
+		}
 	}
 }
 

@@ -156,6 +156,41 @@ func TestChangesOfPeopleAreToldWithoutSecrets(t *testing.T) {
 	})
 }
 
+func TestLoginsAreToldAndOutliveTheProcess(t *testing.T) {
+	inTown(t, func(w *world) {
+		l := access.Login{Issuer: "https://login.example.org", Claim: access.ClaimSubject, Subject: "1"}
+		bob := access.User{ID: "bob", Grants: []access.Grant{{Role: access.Operator}}, Logins: []access.Login{l}}
+		w.put(bob)
+		if again := w.put(bob); again.Version != 1 {
+			t.Errorf("the same again is version %d", again.Version)
+		}
+		eve := bob
+		eve.ID = "eve"
+		_, _, err := w.PutUser(w.ctx(), eve, 0, "ann")
+		wantCode(t, "another's login", err, command.CodeConflict)
+		if !strings.Contains(err.Error(), `"bob"`) {
+			t.Errorf("it is not said whose it is: %v", err)
+		}
+		w.restart()
+		if who, err := w.book.LogIn(l); err != nil || who.User != "bob" || who.Roles != access.Operator {
+			t.Errorf("after a restart it is %+v, %v", who, err)
+		}
+		bob.Logins = nil
+		w.put(bob)
+		if who, err := w.book.LogIn(l); err == nil {
+			t.Errorf("what was taken is still %+v", who)
+		}
+		want := []string{
+			`user.changed by "ann" {"disabled":false,"roles":["admin"],"user":"ann"}`,
+			`user.changed by "ann" {"disabled":false,"logins":[{"claim":"sub","issuer":"https://login.example.org","subject":"1"}],"roles":["operator"],"user":"bob"}`,
+			`user.changed by "ann" {"disabled":false,"roles":["operator"],"user":"bob"}`,
+		}
+		if diff := cmp.Diff(w.told(), want); diff != "" {
+			t.Errorf("events (-got +want):\n%s", diff)
+		}
+	})
+}
+
 func TestTheLastAdministratorStays(t *testing.T) {
 	inTown(t, func(w *world) {
 		ann := access.User{ID: "ann"}
@@ -194,6 +229,10 @@ func TestFaultsOfAUserAreAllNamed(t *testing.T) {
 			Grants: []access.Grant{
 				{Role: access.Admin | access.Viewer, Selector: "("}, {Role: 1 << 6}, {Groups: make([]string, access.GrantGroupsMax+1)},
 			},
+			Logins: []access.Login{
+				{Issuer: "http://login.example.org", Claim: access.ClaimSubject, Subject: "1"}, {Issuer: "https://x", Claim: "nick", Subject: "1"},
+				{Issuer: "https://x", Claim: access.ClaimSubject}, {Issuer: "https://x", Claim: access.ClaimSubject, Subject: "1"}, {Issuer: "https://x", Claim: access.ClaimSubject, Subject: "1"},
+			},
 		}
 		_, _, err := w.PutUser(w.ctx(), u, 0, "ann")
 		var e *command.Error
@@ -204,7 +243,8 @@ func TestFaultsOfAUserAreAllNamed(t *testing.T) {
 		for _, f := range e.Fields {
 			at = append(at, f.Pointer)
 		}
-		want := []string{"/id", "/name", "/email", "/email", "/roles/0/role", "/roles/0/selector", "/roles/1/role", "/roles/2/role", "/roles/2/groups"}
+		want := []string{"/id", "/name", "/email", "/email", "/roles/0/role", "/roles/0/selector", "/roles/1/role", "/roles/2/role", "/roles/2/groups",
+			"/logins", "/logins/0/issuer", "/logins/1/claim", "/logins/2/subject", "/logins/4"}
 		if diff := cmp.Diff(at, want); diff != "" {
 			t.Errorf("faults (-got +want):\n%s", diff)
 		}
@@ -393,7 +433,7 @@ func TestAppointReplacesWhatWasLost(t *testing.T) {
 			return err == nil && who.User == "root" && who.Roles.Any(access.Admin) && w.book.May("root", "admin", nil)
 		}
 		first := appoint()
-		if !works(first) || !w.book.Administered() {
+		if !works(first) || !w.book.Administered("", "") {
 			t.Error("the first administrator may not get in")
 		}
 		_, other := w.token("root", time.Time{})

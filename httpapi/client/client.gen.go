@@ -1158,6 +1158,10 @@ type Event struct {
 
 	// From The address that the actor's request came from. Shown to administrators for all devices.
 	From string `json:"from,omitempty"`
+
+	// Via By which way the actor came: `oidc`, with a token of an identity provider. Left out: with one of this server.
+	// Shown as `from` is.
+	Via string `json:"via,omitempty"`
 }
 
 // EventID Epoch and number, as in `1-42`. The epoch grows when a store is restored from a backup.
@@ -1495,6 +1499,18 @@ type Intent struct {
 
 // Labels The operator's own marks: at most 32, keys of 1 to 63 bytes without `=`, values of at most 63 bytes.
 type Labels map[string]string
+
+// Login How an identity provider calls a user. No two users have the same one.
+type Login struct {
+	// Issuer The provider's issuer, byte for byte as `--oidc-issuer` has it.
+	Issuer string `json:"issuer"`
+
+	// Subject What the claim says of the user, byte for byte.
+	Subject string `json:"subject"`
+
+	// Claim The claim that says it. It stands for the user while `--oidc-claim` names the same one. Left out: `sub`.
+	Claim string `json:"claim,omitempty"`
+}
 
 // Me defines model for Me.
 type Me struct {
@@ -1884,6 +1900,9 @@ type User struct {
 
 	// ChangedBy The user who last changed it. Left out when it was the server.
 	ChangedBy string `json:"changed_by,omitempty"`
+
+	// Logins How identity providers call the user. Left out when none do.
+	Logins []Login `json:"logins,omitempty"`
 }
 
 // UserID The id of a user: 1 to 63 bytes of UTF-8, no slash, no control character.
@@ -1910,6 +1929,10 @@ type UserRule struct {
 
 	// Disabled Nobody can come as this user.
 	Disabled bool `json:"disabled,omitempty"`
+
+	// Logins How identity providers call the user: whoever proves one of these is him, with his roles. Left out: none do, and
+	// those that did do no more.
+	Logins []Login `json:"logins,omitempty"`
 }
 
 // Wave One of the two.
@@ -2966,7 +2989,8 @@ type ClientInterface interface {
 
 	// PutUserWithBody Make somebody known, or change what somebody may do
 	//
-	// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+	// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+	// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 	// 422 `invalid` when a group is not there or a selector cannot be read.
 	//
 	// Takes any type of body and a specified content type.
@@ -2976,7 +3000,8 @@ type ClientInterface interface {
 
 	// PutUser Make somebody known, or change what somebody may do
 	//
-	// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+	// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+	// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 	// 422 `invalid` when a group is not there or a selector cannot be read.
 	//
 	// Takes a body of the `application/json` content type.
@@ -4205,7 +4230,8 @@ func (c *Client) GetUser(ctx context.Context, id OfUser, reqEditors ...RequestEd
 
 // PutUserWithBody Make somebody known, or change what somebody may do
 //
-// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 // 422 `invalid` when a group is not there or a selector cannot be read.
 //
 // Takes any type of body and a specified content type.
@@ -4225,7 +4251,8 @@ func (c *Client) PutUserWithBody(ctx context.Context, id OfUser, params *PutUser
 
 // PutUser Make somebody known, or change what somebody may do
 //
-// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 // 422 `invalid` when a group is not there or a selector cannot be read.
 //
 // Takes a body of the `application/json` content type.
@@ -8042,7 +8069,8 @@ type ClientWithResponsesInterface interface {
 
 	// PutUserWithBodyWithResponse Make somebody known, or change what somebody may do
 	//
-	// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+	// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+	// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 	// 422 `invalid` when a group is not there or a selector cannot be read.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8052,7 +8080,8 @@ type ClientWithResponsesInterface interface {
 
 	// PutUserWithResponse Make somebody known, or change what somebody may do
 	//
-	// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+	// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+	// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 	// 422 `invalid` when a group is not there or a selector cannot be read.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -11924,7 +11953,8 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, id OfUser
 
 // PutUserWithBodyWithResponse Make somebody known, or change what somebody may do
 //
-// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 // 422 `invalid` when a group is not there or a selector cannot be read.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11940,7 +11970,8 @@ func (c *ClientWithResponses) PutUserWithBodyWithResponse(ctx context.Context, i
 
 // PutUserWithResponse Make somebody known, or change what somebody may do
 //
-// It holds at once, for open event streams too. 409 `conflict` when nobody would be left who administers everything.
+// It holds at once, for open event streams too. The body is all that is said of the user: what it leaves out is gone.
+// 409 `conflict` when nobody would be left who administers everything, and when a login is another user's.
 // 422 `invalid` when a group is not there or a selector cannot be read.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

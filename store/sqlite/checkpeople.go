@@ -4,18 +4,26 @@ import (
 	"context"
 	"math/bits"
 
+	"behest/access"
 	"behest/device"
 )
 
 // peopleSince is the version of the tables that began to have people.
 const peopleSince = 8
 
+// loginsSince is the one that began to have logins.
+const loginsSince = 16
+
 // checkPeople reads every user and every token.
 func checkPeople(ctx context.Context, c *conn, report *Report) error {
 	if report.Schema < peopleSince {
 		return nil
 	}
-	err := c.each(ctx, userSelect+`WHERE u.id > '' ORDER BY u.id`, func(r row) error {
+	look := userSelect
+	if report.Schema < loginsSince {
+		look = userColumns + `'[]'` + userTables
+	}
+	err := c.each(ctx, look+`WHERE u.id > '' ORDER BY u.id`, func(r row) error {
 		report.Users++
 		if d := r.int(2); d != 0 && d != 1 {
 			report.fault("user %q: disabled is %d", r.text(0), d)
@@ -35,6 +43,14 @@ func checkPeople(ctx context.Context, c *conn, report *Report) error {
 			if _, err := device.ParseSelector(g.Selector); g.Selector != "" && err != nil {
 				report.fault("user %q: grant %d: %v", u.ID, i, err)
 			}
+		}
+		for i, l := range u.Logins {
+			if part, err := l.Fault(); err != nil {
+				report.fault("user %q: login %d: its %s %v", u.ID, i, part, err)
+			}
+		}
+		if len(u.Logins) > access.LoginsMax {
+			report.fault("user %q has %d logins", u.ID, len(u.Logins))
 		}
 		return nil
 	})

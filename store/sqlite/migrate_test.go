@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/ledger"
 	"behest/store/sqlite"
@@ -86,6 +87,42 @@ func TestAnOlderStoreIsCarriedOver(t *testing.T) {
 	if d := cmp.Diff(check(), want); d != "" {
 		t.Errorf("after: got (-) and want (+) differ:\n%s", d)
 	}
+}
+
+// TestPeopleOfAnOlderStoreAreCarriedOver opens what schema 15 left: a check
+// knows it as it is, its people stay, and then have logins.
+func TestPeopleOfAnOlderStoreAreCarriedOver(t *testing.T) {
+	ctx := context.Background()
+	path := older(t, "schema-15")
+	check := func(schema, users int64) {
+		t.Helper()
+		r, err := sqlite.Check(ctx, path)
+		if err != nil || len(r.Faults) > 0 || r.Schema != schema || r.Users != users || r.Tokens != 2 {
+			t.Errorf("check: %v, schema %d, %d users, %d tokens, faults %q", err, r.Schema, r.Users, r.Tokens, r.Faults)
+		}
+	}
+	check(15, 3)
+	s, err := sqlite.Open(ctx, path, sqlite.Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Run(ctx)
+	ann, err := s.User(ctx, "ann")
+	if err != nil || ann.Name != "Ann" || len(ann.Grants) != 2 || ann.Logins != nil {
+		t.Errorf("ann: %v %+v", err, ann)
+	}
+	ann.Logins = []access.Login{{Issuer: "https://login.example.org", Claim: access.ClaimSubject, Subject: "1"}}
+	if err := s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error { return tx.PutUser(&ann) }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.User(ctx, "ann")
+	if d := cmp.Diff(got, ann); err != nil || d != "" {
+		t.Errorf("ann: %v, got (-) and want (+) differ:\n%s", err, d)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(sqlite.Newest(t), 3)
 }
 
 // oldReports reads reports that were packed before a new field had its flag.

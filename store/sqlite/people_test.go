@@ -34,6 +34,7 @@ func askPeople(s *sqlite.Store) error {
 	ctx := context.Background()
 	err := s.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
 		u := access.User{ID: "ann", Grants: []access.Grant{{Role: access.Operator, Selector: "site=a"}}, CreatedAt: time.Now(), ChangedAt: time.Now(), ChangedBy: "bob"}
+		u.Logins = []access.Login{{Issuer: "https://login.example.org", Claim: access.ClaimSubject, Subject: "1"}}
 		if err := tx.PutUser(&u); err != nil {
 			return err
 		}
@@ -74,6 +75,12 @@ func TestCheckLooksAtPeople(t *testing.T) {
 		{"a user that is no JSON", `UPDATE user SET about = 'x'`, `user "ann": invalid character`},
 		{"a role that is none", `UPDATE user SET about = '{"grants":[{"role":"root"}]}'`, `no role is called "root"`},
 		{"a selector that is none", `UPDATE user SET about = '{"grants":[{"role":"admin","selector":"("}]}'`, `user "ann": grant 0: `},
+		{"a login of nobody's issuer", `UPDATE login SET issuer = 'ftp://x'`, `user "ann": login 0: its issuer does not begin`},
+		{"a login over http", `UPDATE login SET issuer = 'http://login.example.org'`, `user "ann": login 0: its issuer does not begin`},
+		{"a claim that is none", `UPDATE login SET claim = 'nick'`, `user "ann": login 0: its claim is none of`},
+		{"a login without a subject", `UPDATE login SET subject = ''`, `user "ann": login 0: its subject is missing`},
+		{"a login of nobody", `UPDATE login SET user = 9`, "refers to a row of user"},
+		{"too many logins", `INSERT INTO login SELECT user, column1, issuer, claim, 's' || column1 FROM login, (VALUES (2), (3), (4), (5))`, `user "ann" has 5 logins`},
 		{"neither disabled nor not", lax + `UPDATE user SET disabled = 2`, `user "ann": disabled is 2`},
 		{"no version", lax + `UPDATE user SET version = 0`, `user "ann": its version is 0`},
 		{"a token of nobody", `UPDATE token SET user = 9 WHERE k = 2`, "refers to a row of user"},
@@ -121,7 +128,7 @@ func TestPeopleAreLookedUpByKeys(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 		for _, line := range plan {
-			if strings.HasPrefix(line, "SCAN u") || strings.HasPrefix(line, "SCAN t") {
+			if strings.HasPrefix(line, "SCAN u") || strings.HasPrefix(line, "SCAN l ") || strings.HasPrefix(line, "SCAN t") {
 				t.Errorf("%s: %s", line, text)
 			}
 		}

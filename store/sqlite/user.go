@@ -51,7 +51,13 @@ func readAbout(text string, u *access.User) error {
 	return nil
 }
 
-const userSelect = `SELECT u.id, u.version, u.disabled, u.about, u.created_at, u.changed_at, w.name FROM user u LEFT JOIN who w ON w.n = u.who `
+// A row of users; the logins of one are an array of arrays.
+const (
+	userColumns = `SELECT u.id, u.version, u.disabled, u.about, u.created_at, u.changed_at, w.name, `
+	userTables  = ` FROM user u LEFT JOIN who w ON w.n = u.who `
+	userLogins  = `(SELECT json_group_array(json_array(l.issuer, l.claim, l.subject) ORDER BY l.k) FROM login l WHERE l.user = u.n)`
+	userSelect  = userColumns + userLogins + userTables
+)
 
 // readUser reads a row of userSelect.
 func readUser(r row) (access.User, error) {
@@ -61,6 +67,13 @@ func readUser(r row) (access.User, error) {
 	}
 	if err := readAbout(r.text(3), &u); err != nil {
 		return access.User{}, fmt.Errorf("user %q: %w", u.ID, err)
+	}
+	var logins [][3]string
+	if err := json.Unmarshal([]byte(r.text(7)), &logins); err != nil {
+		return access.User{}, fmt.Errorf("user %q: his logins: %w", u.ID, err)
+	}
+	for _, l := range logins {
+		u.Logins = append(u.Logins, access.Login{Issuer: l[0], Claim: l[1], Subject: l[2]})
 	}
 	return u, nil
 }
@@ -121,13 +134,49 @@ func (t *tx) PutUser(u *access.User) error {
 	if err != nil {
 		return fmt.Errorf("put user %q: %w", u.ID, err)
 	}
+	if err := t.putLogins(u); err != nil {
+		return err
+	}
 	u.Version++
 	return nil
 }
 
+// putLogins makes a user's logins those that he has.
+func (t *tx) putLogins(u *access.User) error {
+	_, _, err := t.write(`DELETE FROM login WHERE user = (SELECT n FROM user WHERE id = +?)`, u.ID)
+	for i, l := range u.Logins {
+		if err != nil {
+			break
+		}
+		_, _, err = t.write(`INSERT INTO login (user, k, issuer, claim, subject) SELECT n, ?, ?, ?, ? FROM user WHERE id = +?`,
+			int64(i+1), l.Issuer, l.Claim, l.Subject, u.ID)
+		if isDuplicate(err) {
+			return t.taken(i, l)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("put the logins of user %q: %w", u.ID, err)
+	}
+	return nil
+}
+
+// taken is the refusal of a login that is another user's.
+func (t *tx) taken(i int, l access.Login) error {
+	r, err := t.w.conn.one(context.Background(), `SELECT u.id FROM login l JOIN user u ON u.n = l.user
+		WHERE l.issuer = +? AND l.claim = +? AND l.subject = +?`, l.Issuer, l.Claim, l.Subject)
+	if err != nil {
+		return t.failed(fmt.Errorf("look whose a login is: %w", err))
+	}
+	return &command.Error{Code: command.CodeConflict, Msg: fmt.Sprintf("a login is that of user %q already", r.text(0)),
+		Fields: []command.Field{{Pointer: fmt.Sprintf("/logins/%d", i), Detail: "is another user's"}}}
+}
+
 func (t *tx) RemoveUser(id string) error {
-	_, _, err := t.write(`DELETE FROM token WHERE user = (SELECT n FROM user WHERE id = +?)`, id)
 	var changed int64
+	_, _, err := t.write(`DELETE FROM token WHERE user = (SELECT n FROM user WHERE id = +?)`, id)
+	if err == nil {
+		_, _, err = t.write(`DELETE FROM login WHERE user = (SELECT n FROM user WHERE id = +?)`, id)
+	}
 	if err == nil {
 		changed, _, err = t.write(`DELETE FROM user WHERE id = +?`, id)
 	}

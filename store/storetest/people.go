@@ -17,6 +17,8 @@ func testPeople(t *testing.T, e Engine) {
 		{"EveryFieldOfAUserComesBack", userEveryFieldComesBack},
 		{"UsersAreChangedByVersion", userChangedByVersion},
 		{"UsersAreListedByName", userListedByName},
+		{"LoginsAreOneUsersEach", loginIsOneUsers},
+		{"LoginsGoWithTheirUser", loginGoesWithItsUser},
 		{"EveryFieldOfATokenComesBack", tokenEveryFieldComesBack},
 		{"TokensAreNumberedByUser", tokenNumberedByUser},
 		{"TokensGoWithTheirUser", tokenGoesWithItsUser},
@@ -34,6 +36,11 @@ func aToken(user string, n int) access.TokenRecord {
 	r := access.TokenRecord{User: user, Token: access.Token{ID: fmt.Sprintf("%08d", n)}, CreatedAt: at(n)}
 	r.Hash[0], r.Hash[31] = byte(n), 0xff
 	return r
+}
+
+// aLogin is how a provider calls somebody.
+func aLogin(subject string) access.Login {
+	return access.Login{Issuer: "https://login.example.org", Claim: access.ClaimSubject, Subject: subject}
 }
 
 // withUsers adds users who may look at everything.
@@ -54,12 +61,13 @@ func userEveryFieldComesBack(t *testing.T, e Engine) {
 	ctx := context.Background()
 	r := start(t, e)
 	var full access.User
-	fill(&full, "Version", "Grants")
+	fill(&full, "Version", "Grants", "Logins")
 	full.ID = "ångström@example.org 🚰"
 	full.Grants = []access.Grant{
 		{Role: access.Admin}, {Role: access.Operator, Groups: []string{"north", "süd"}},
 		{Role: access.Approver, Selector: `site in (a,b),!spare`}, {Role: access.Viewer, Groups: []string{"x"}, Selector: "y=z"},
 	}
+	full.Logins = []access.Login{aLogin("zoë"), aLogin(`"\`), {Issuer: "https://[2001:db8::1]:8443/ä", Claim: access.ClaimEmail, Subject: "zoë"}}
 	bare := access.User{ID: "bare", CreatedAt: epoch, ChangedAt: epoch}
 	long := aUser(strings.Repeat("n", access.UserIDBytesMax))
 	long.Name, long.Email = strings.Repeat(`"`, access.UserNameBytesMax), strings.Repeat("@", access.UserEmailBytesMax)
@@ -129,6 +137,55 @@ func userListedByName(t *testing.T, e Engine) {
 		}
 	}
 	diff(t, got, ids)
+}
+
+// loginIsOneUsers: the same subject of another issuer, or by another claim, is
+// another login, and so is one in other letters.
+func loginIsOneUsers(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	withUsers(r, "ann", "bob")
+	ann, bob := must(r.User(ctx, "ann"))(t), must(r.User(ctx, "bob"))(t)
+	put := func(u *access.User) { r.t.Helper(); r.do(func(tx ledger.Tx) error { return tx.PutUser(u) }) }
+	ann.Logins = []access.Login{aLogin("1"), aLogin("2")}
+	put(&ann)
+	other, byMail := aLogin("1"), aLogin("1")
+	other.Issuer, byMail.Claim = "https://login.example.net", access.ClaimEmail
+	bob.Logins = []access.Login{other, byMail, aLogin("A"), aLogin("a")}
+	put(&bob)
+	stolen := bob
+	stolen.Name, stolen.Logins = "new", []access.Login{aLogin("3"), aLogin("2")}
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { u := stolen; return tx.PutUser(&u) })
+	eve := aUser("eve")
+	eve.Logins = []access.Login{aLogin("1")}
+	r.refused(command.CodeConflict, func(tx ledger.Tx) error { u := eve; return tx.PutUser(&u) })
+	diff(t, must(r.User(ctx, "ann"))(t), ann)
+	diff(t, must(r.User(ctx, "bob"))(t), bob) // nothing of what was refused is there
+	_, err := r.User(ctx, "eve")
+	wantCode(t, err, command.CodeNotFound)
+	ann.Logins = ann.Logins[1:]
+	put(&ann)
+	put(&eve) // it is free now
+	r.restart()
+	for _, want := range []access.User{ann, bob, eve} {
+		diff(t, must(r.User(ctx, want.ID))(t), want)
+	}
+}
+
+func loginGoesWithItsUser(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	ann := aUser("ann")
+	ann.Logins = []access.Login{aLogin("1")}
+	r.do(func(tx ledger.Tx) error { return tx.PutUser(&ann) })
+	r.do(func(tx ledger.Tx) error { return tx.RemoveUser("ann") })
+	withUsers(r, "ann")
+	if logins := must(r.User(ctx, "ann"))(t).Logins; len(logins) > 0 {
+		t.Errorf("another user of the same name has logins: %+v", logins)
+	}
+	bob := aUser("bob")
+	bob.Logins = ann.Logins
+	r.do(func(tx ledger.Tx) error { return tx.PutUser(&bob) })
 }
 
 func tokenEveryFieldComesBack(t *testing.T, e Engine) {

@@ -163,7 +163,7 @@ func (r *rig) restart() {
 // do commits f.
 func (r *rig) do(f func(ledger.Tx) error) {
 	r.t.Helper()
-	if err := r.Update(access.WithOrigin(context.Background(), here), ledger.Issues, f); err != nil {
+	if err := r.Update(access.WithOrigin(context.Background(), here, ""), ledger.Issues, f); err != nil {
 		r.t.Fatalf("update: %v", err)
 	}
 }
