@@ -45,7 +45,7 @@ var rooms = map[string]room{
 	"device":           {std: true, pure: true},
 	"device/vault":     {may: []string{"device"}},
 	"access":           {may: []string{"device"}, std: true},
-	"access/oidc":      {may: []string{"access"}, planned: true},
+	"access/oidc":      {may: []string{"access"}},
 	"cbor":             {may: []string{"command"}},
 	"schema":           {may: []string{"command", "cbor"}},
 
@@ -109,6 +109,7 @@ var owners = map[string][]string{
 	"github.com/prometheus/":            {"cmd/server"},
 	"github.com/jedib0t/go-pretty/":     {"cmd/behest"},
 	"github.com/coreos/go-oidc/":        {"access/oidc"},
+	"github.com/go-jose/":               {"access/oidc"},
 	"github.com/santhosh-tekuri/":       {"schema"},
 	"github.com/standard-webhooks/":     {"webhook"},
 	"github.com/google/go-cmp/":         {"store/storetest"},
