@@ -63,7 +63,7 @@ func (s *system) appoint(ctx context.Context) error {
 	f, book := &s.token, s.book
 	admin, _ := book.User(adminUser)
 	switch {
-	case s.config.ResetAdmin, f.text == "" && (admin.Administers() || !book.Administered("", "")):
+	case s.config.ResetAdmin, f.text == "" && (admin.Administers() || !book.Administered(s.config.OIDCIssuer, s.config.OIDCClaim)):
 		return s.newToken(ctx, f)
 	case f.text == "":
 		return nil // others administer, and nobody asks for more

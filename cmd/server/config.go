@@ -17,6 +17,7 @@ import (
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
+	"behest/access"
 	"behest/webhook"
 )
 
@@ -56,6 +57,10 @@ type config struct {
 	HTTPRate    int      `koanf:"http-rate"`
 	HTTPProxies []string `koanf:"http-proxies"`
 
+	OIDCIssuer   string `koanf:"oidc-issuer"`
+	OIDCAudience string `koanf:"oidc-audience"`
+	OIDCClaim    string `koanf:"oidc-claim"`
+
 	AckTimeout time.Duration `koanf:"ack-timeout"`
 	AgainMin   time.Duration `koanf:"again-min"`
 	AgainMax   time.Duration `koanf:"again-max"`
@@ -91,6 +96,9 @@ func configFlags(f *pflag.FlagSet) {
 	f.String("http-key", "", "PEM file with its private key")
 	f.Int("http-rate", 1000, "requests a second that one user may make, and twice that at once; 0: any number")
 	f.StringSlice("http-proxies", nil, "networks (192.0.2.0/24,...) of proxies whose X-Forwarded-For says where a request comes from")
+	f.String("oidc-issuer", "", "OpenID Connect issuer (https://...) whose tokens are taken too, from users who have a login there")
+	f.String("oidc-audience", "", "what its tokens call this server; tokens for others are refused")
+	f.String("oidc-claim", access.ClaimSubject, "claim that names the user: sub, oid, email (if it is verified) or preferred_username; whoever can get another's value is that user")
 	f.Duration("ack-timeout", 2*time.Second, "first wait for a device's ACK (RFC 7252 ACK_TIMEOUT); each retry doubles it")
 	f.Duration("again-min", 30*time.Second, "a delivered command that is not reported on is shown again after this, then after twice that, ...")
 	f.Duration("again-max", 15*time.Minute, "... up to this")
@@ -160,6 +168,7 @@ func (c config) check() error {
 		checkAddress("coap", c.CoAP, c.CoAPInsecureListen, c.Dev),
 		c.checkCoAPS(),
 		c.checkHTTP(),
+		c.checkOIDC(),
 		checkSchedule(c.WebhookSchedule),
 		checkEvery(c.CheckpointEvery),
 		oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"),

@@ -55,6 +55,9 @@ var help = []struct{ name, text, label string }{
 	{"behest_dtls_moves_total", "Address changes of sessions, and new addresses that have shown to receive.", "step"},
 	{"behest_dtls_unsent_total", "Records that were not sent, by why.", "reason"},
 	{"behest_http_certificate_end_seconds", "When the certificate of HTTPS ends, in seconds since 1970.", ""},
+	{"behest_oidc_tokens_total", "Tokens of the identity provider, by what came of them; unsure: its keys were not there.", "outcome"},
+	{"behest_oidc_fetches_total", "Times that the identity provider was asked for its keys.", "outcome"},
+	{"behest_oidc_keys_timestamp_seconds", "When it gave those that are used, in seconds since 1970; absent before.", ""},
 	{"behest_webhook_attempts_total", "Attempts to tell a webhook of an event, by what came of it.", "outcome"},
 	{"behest_webhook_given_up_total", "Events that a webhook did not take in all attempts.", ""},
 	{"behest_webhook_lag_events", "Events of the log that a webhook that is enabled has not got to.", "webhook"},
@@ -99,6 +102,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.collectDTLS(sender{m, out})
 	m.collectStore(sender{m, out})
 	m.collectWebhooks(sender{m, out})
+	m.collectOIDC(sender{m, out})
 	if cert := m.system.cert; cert != nil {
 		sender{m, out}.gauge("behest_http_certificate_end_seconds", int(cert.until().Unix()))
 	}

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"behest/access"
+	"behest/access/oidc"
 	"behest/coap"
 	"behest/coap/dtls"
 	"behest/coap/endpoint"
@@ -74,6 +76,7 @@ type system struct {
 	coap     *coap.Server
 	webhooks *webhook.Service
 	http     *httpapi.Server
+	oidc     *oidc.Provider // nil: there is none
 
 	udp     *udp.Conn
 	secured *secured // nil: CoAP over DTLS is not served
@@ -139,7 +142,11 @@ func open(ctx context.Context, c config, log *slog.Logger) (_ *system, err error
 		return nil, err
 	}
 	s.openWebhooks(hooks, key)
-	s.http, err = httpapi.New(s.dispatch, s.store, s.book, httpapi.Options{
+	people, err := s.people()
+	if err != nil {
+		return nil, err
+	}
+	s.http, err = httpapi.New(s.dispatch, s.store, people, httpapi.Options{
 		Rate: c.HTTPRate, Proxies: proxies, Logger: log, Now: s.clock.Now, Version: release, Solo: c.Solo, PageKey: pages, Log: s.store,
 		Webhooks: s.webhooks, Metrics: s.metricsHandler(),
 	})
@@ -194,7 +201,7 @@ func (s *system) listenHTTP() (err error) {
 // services are the parts that run, the first to stop first: no more requests,
 // then no more loops, then no more commits.
 func (s *system) services() stack {
-	return stack{
+	all := stack{
 		{name: "http", first: s.announce, run: func(ctx context.Context) error { return s.http.Serve(ctx, s.tcp) }},
 		{name: "coap", run: s.coap.Run},
 		{name: "dispatch", first: s.ready, run: s.dispatch.Run},
@@ -203,6 +210,10 @@ func (s *system) services() stack {
 		{name: "checkpoints", run: s.sign},
 		{name: "store", run: s.store.Run},
 	}
+	if s.oidc != nil {
+		all = slices.Insert(all, 1, service{name: "oidc", run: s.oidc.Run})
+	}
+	return all
 }
 
 // retain removes what has been over for too long.

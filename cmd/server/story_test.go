@@ -25,7 +25,8 @@ import (
 //	serve [FLAGS]                     starts the server on data/, at the addresses it had before
 //	crash | shutdown                  kills it; ends it in order
 //	declare TYPE JSON                 makes a command type, or another version of it
-//	person NAME ROLE                  makes a user
+//	person NAME ROLE [LOGIN]          makes a user, with a token or a login
+//	provider ... | login ...          see identity
 //	as NAME                           from here on, that user asks ("root": who the server made)
 //	issue NAME TYPE to DEVICE,.. [FIELD=JSON|+DURATION ...]
 //	cancel|deny|rollback|... NAME     POSTs that; with !, it must be a conflict
@@ -44,6 +45,7 @@ type story struct {
 	tokens     map[string]string
 	commands   map[string]string // ids
 	puppets    map[string]*puppet
+	identity   identity
 }
 
 // tell adds what a story needs to a script.
@@ -65,6 +67,7 @@ func tell(e *testscript.Env) error {
 			_ = s.server.Process.Kill() // the script failed before it said shutdown
 			_ = s.server.Wait()
 		}
+		s.identity.down()
 		_ = log.Close()
 	})
 	return nil
@@ -85,6 +88,8 @@ var storyCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"shutdown": inStory((*story).shutdown),
 	"declare":  inStory((*story).declare),
 	"person":   inStory((*story).person),
+	"provider": inStory((*story).provider),
+	"login":    inStory((*story).login),
 	"as":       inStory((*story).as),
 	"issue":    inStory((*story).issue),
 	"is":       inStory((*story).is),
@@ -182,7 +187,12 @@ func (s *story) declare(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func (s *story) person(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "person NAME ROLE")
+	want(ts, neg, args, 2, "person NAME ROLE [LOGIN]")
+	if len(args) > 2 {
+		s.done(ts, "PUT", "/v1/users/"+args[0], fmt.Sprintf(`{"roles":[{"role":%q}],"logins":[{"issuer":%q,"subject":%q}]}`, args[1], s.identity.issuer(), args[2]))
+		s.login(ts, false, []string{args[0], args[2]})
+		return
+	}
 	s.done(ts, "PUT", "/v1/users/"+args[0], fmt.Sprintf(`{"roles":[{"role":%q}]}`, args[1]))
 	s.tokens[args[0]] = s.done(ts, "POST", "/v1/users/"+args[0]+"/tokens", `{}`)["token"].(string)
 }
