@@ -128,9 +128,10 @@ const hidden = "hush"
 // something.
 type cells struct {
 	*town
-	t       *testing.T
-	made    int
-	objects map[string]object // by side and kind, for what only looks
+	provider *provider // everybody's logins are his own name
+	t        *testing.T
+	made     int
+	objects  map[string]object // by side and kind, for what only looks
 }
 
 type object struct{ device, command, digest string }
@@ -274,7 +275,8 @@ func (c *cells) send(method, path, body, authorization string) (status int, answ
 }
 
 func newCells(t *testing.T) *cells {
-	c := &cells{town: inTown(t), t: t, objects: make(map[string]object)}
+	i := newProvider(t)
+	c := &cells{town: inTownOf(t, i.people(t)), provider: i, t: t, objects: make(map[string]object)}
 	if _, _, err := c.d.PutGroup(t.Context(), device.Group{Name: "mine", Selector: "site=mine"}, 0, "admin"); err != nil {
 		t.Fatal(err)
 	}
@@ -282,6 +284,9 @@ func newCells(t *testing.T) *cells {
 		c.user(role.String()+" of all", access.Grant{Role: role})
 		c.user(role.String()+" by selector", access.Grant{Role: role, Selector: "site in (mine)"})
 		c.user(role.String()+" by group", access.Grant{Role: role, Groups: []string{"mine"}})
+		for _, of := range []string{" of all", " by selector", " by group"} {
+			i.login(c.town, role.String()+of)
+		}
 	}
 	for _, typ := range []command.Type{
 		{Name: "plain"}, {Name: "held", Approval: &command.ApprovalRule{Approvers: 1}},
@@ -294,9 +299,9 @@ func newCells(t *testing.T) *cells {
 	return c
 }
 
-// Every route of the rules, in every role for all devices and for some, on
-// one's own devices and on others': who may not is told so, and nobody is told
-// of what he does not see.
+// Every route of the rules, in every role for all devices and for some, by a
+// token of ours and by an identity provider's, on one's own devices and on
+// others': who may not is told so, and nobody is told of what he does not see.
 func TestNobodyGetsPastTheMatrix(t *testing.T) {
 	c := newCells(t)
 	lines, asked, leaks := readMatrix(t), 0, 0
@@ -311,24 +316,27 @@ func TestNobodyGetsPastTheMatrix(t *testing.T) {
 			letter := map[string]byte{"viewer": 'v', "operator": 'o', "approver": 'x', "admin": 'a'}[role]
 			for _, of := range []string{" of all", " by selector", " by group"} {
 				for _, others := range []bool{false, true} {
-					limited := of != " of all"
-					o := c.fill(pattern, others)
-					method, path, body := c.request(pattern, o)
-					status, answer := c.send(method, path, body, "Bearer "+c.tokens[role+of])
-					asked++
-					got, want := fmt.Sprint(status), l.want(letter, limited, others)
-					if status/100 == 2 {
-						got = "ok"
-					}
-					if got != want {
-						t.Errorf("%s%s, of others: %v: %s is answered with %s %.300s, want %s", role, of, others, pattern, got, answer, want)
-					}
-					if status >= 400 { // it may repeat what was asked for
-						answer = strings.NewReplacer(o.device, "", o.command, "").Replace(answer)
-					}
-					if limited && strings.Contains(answer, hidden) {
-						leaks++
-						t.Errorf("%s%s, of others: %v: %s tells of others: %s", role, of, others, pattern, answer)
+					for by, token := range map[string]string{"his token": c.tokens[role+of], "his login": c.provider.token(role + of)} {
+						limited := of != " of all"
+						o := c.fill(pattern, others)
+						method, path, body := c.request(pattern, o)
+						status, answer := c.send(method, path, body, "Bearer "+token)
+						asked++
+						got, want := fmt.Sprint(status), l.want(letter, limited, others)
+						if status/100 == 2 {
+							got = "ok"
+						}
+						what := fmt.Sprintf("%s%s by %s, of others: %v: %s", role, of, by, others, pattern)
+						if got != want {
+							t.Errorf("%s is answered with %s %.300s, want %s", what, got, answer, want)
+						}
+						if status >= 400 { // it may repeat what was asked for
+							answer = strings.NewReplacer(o.device, "", o.command, "").Replace(answer)
+						}
+						if limited && strings.Contains(answer, hidden) {
+							leaks++
+							t.Errorf("%s tells of others: %s", what, answer)
+						}
 					}
 				}
 			}
@@ -345,7 +353,12 @@ func TestNoTokenThatDoesNotWorkOpensARoute(t *testing.T) {
 	c := newCells(t)
 	c.srv.strangers = newPace(0, 0, nil) // who asks all of that at once would be told to wait
 	all := access.Grant{Role: access.Admin}
-	bearer := map[string]string{"none": "", "no token": "Bearer bh_nothing", "unknown": "Bearer " + access.NewToken()}
+	bearer := map[string]string{
+		"none": "", "no token": "Bearer bh_nothing", "unknown": "Bearer " + access.NewToken(),
+		"a login of nobody": "Bearer " + c.provider.token("nobody"), "another's audience": "Bearer " + c.provider.token("admin of all", claim{"aud", "others"}),
+		"a token that ended": "Bearer " + c.provider.token("admin of all", claim{"exp", time.Now().Add(-time.Minute).Unix()}),
+		"another's key":      "Bearer " + newProvider(t).token("admin of all", claim{"iss", c.provider.url}),
+	}
 	for _, user := range []string{"revoked", "disabled", "removed", "expired"} {
 		c.user(user, all)
 		bearer[user] = "Bearer " + c.tokens[user]
@@ -354,10 +367,17 @@ func TestNoTokenThatDoesNotWorkOpensARoute(t *testing.T) {
 		}
 	}
 	ctx := t.Context()
+	for _, user := range []string{"disabled", "removed"} { // in another way too
+		c.provider.login(c.town, user)
+		bearer[user+", by his login"] = "Bearer " + c.provider.token(user)
+		if status, answer := c.send("GET", "/v1/users", "", bearer[user+", by his login"]); status != 200 {
+			t.Fatalf("%s, before: %d %s", user, status, answer)
+		}
+	}
 	if err := c.d.RevokeToken(ctx, "revoked", 1, "admin"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.d.PutUser(ctx, access.User{ID: "disabled", Disabled: true, Grants: []access.Grant{all}}, 0, "admin"); err != nil {
+	if _, _, err := c.d.PutUser(ctx, access.User{ID: "disabled", Disabled: true, Grants: []access.Grant{all}, Logins: []access.Login{c.provider.of("disabled")}}, 0, "admin"); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.d.RemoveUser(ctx, "removed", 0, "admin"); err != nil {
