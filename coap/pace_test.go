@@ -119,15 +119,15 @@ func (w *world) flood(t *testing.T, name string, outstanding int) *flood {
 		t.Fatal(err)
 	}
 	f := new(flood)
-	ask := func(mid uint16) {
+	ask := func(n uint32) { // each with a token of its own: what it repeats would be answered from memory
 		m := post("rd?ep=" + name)
-		m.mid, m.token = int(mid), string(binary.BigEndian.AppendUint16(nil, mid))
+		m.mid, m.token = int(uint16(n)), string(binary.BigEndian.AppendUint32(nil, n))
 		_, _ = conn.Write(m.bytes())
 	}
 	var over sync.WaitGroup
 	over.Go(func() {
-		mid := uint16(outstanding)
-		for buf := make([]byte, 1500); ; mid++ {
+		next := uint32(outstanding)
+		for buf := make([]byte, 1500); ; next++ {
 			n, err := conn.Read(buf)
 			if err != nil {
 				return
@@ -141,11 +141,11 @@ func (w *world) flood(t *testing.T, name string, outstanding int) *flood {
 			default:
 				f.other.Add(1)
 			}
-			ask(mid)
+			ask(next)
 		}
 	})
-	for mid := range uint16(outstanding) {
-		ask(mid)
+	for n := range uint32(outstanding) {
+		ask(n)
 	}
 	f.end = func() { _ = conn.Close(); over.Wait() }
 	return f
