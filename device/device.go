@@ -33,7 +33,7 @@ type Device struct {
 
 	Registration Registration // zero: it never registered, or took it back
 	Observation  Observation  // zero: it does not observe
-	Replaced     Endpoint     // where it observed before; zero: nowhere, or it was told that two are at it
+	Replaced     Replaced     // its observation before; zero: none, or it was told that two are at it
 	SeenAt       time.Time    // the last request that changed something, or that came a minute after the one before
 
 	LastSeq     uint32 // the greatest number ever given to one of its executions
@@ -75,6 +75,12 @@ type Observation struct {
 	Token     []byte
 	BlockSize int  // that it asked for; 0: the default
 	Suspended bool // nobody answered there; a sign of life revives it
+}
+
+// Replaced is what is kept of an observation in whose place another one came.
+type Replaced struct {
+	Endpoint
+	Token []byte
 }
 
 // Registered reports whether the device ever registered and did not leave.

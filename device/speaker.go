@@ -1,6 +1,9 @@
 package device
 
-import "net/netip"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // Endpoint is where a device speaks from. Two are the same if they are equal.
 type Endpoint struct {
@@ -42,4 +45,23 @@ func (s Speaker) Speaks(d *Device) Right {
 		return Nobody
 	}
 	return s.Names(d.Name)
+}
+
+// Twin reports whether from is another one than who observes now, though it goes
+// by the same name. A session that was replaced is done with, for a device that
+// has one at a time: whoever speaks over it says so. A plain address says nothing,
+// for a device may go from one to another and back; but it takes its observation
+// along, or makes another. Who comes back with the one that was replaced, while
+// there is another and somebody was heard of there, has had it all the time.
+// token is that of who observes; nil: he says something else.
+func (d *Device) Twin(from Speaker, token []byte) bool {
+	was, is := d.Replaced, d.Observation
+	if !was.Remote.IsValid() || was.Endpoint != from.Endpoint {
+		return false
+	}
+	if from.Session != 0 {
+		return true
+	}
+	back := token != nil && bytes.Equal(token, was.Token)
+	return back && d.Observing() && !is.Suspended && !bytes.Equal(token, is.Token)
 }

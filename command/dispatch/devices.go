@@ -140,7 +140,7 @@ func (d *Dispatcher) RemoveDevice(ctx context.Context, name string, ifVersion in
 			}
 		}
 		v.dev.Registration, v.dev.Observation, v.dev.Labels = device.Registration{}, device.Observation{}, nil
-		v.dev.Replaced = device.Endpoint{}
+		v.dev.Replaced = device.Replaced{}
 		v.dev.RemovedAt, v.dirty = v.now, true
 		if err := revokeCredentials(v.tx, v.dev, v.now, by); err != nil {
 			return err

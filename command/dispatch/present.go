@@ -43,7 +43,7 @@ func (d *Dispatcher) List(ctx context.Context, name string, from device.Speaker)
 // earlier one, and answers with the list that the observation begins with.
 func (d *Dispatcher) Observe(ctx context.Context, name string, from device.Speaker, o device.Observation) (device.Device, command.Presentation, error) {
 	return d.answer(ctx, ledger.Registrations, name, from, func(v *visit) error {
-		if err := v.twins(from); err != nil {
+		if err := v.twins(from, o.Token); err != nil {
 			return err
 		}
 		before := v.dev.Observation
@@ -53,7 +53,7 @@ func (d *Dispatcher) Observe(ctx context.Context, name string, from device.Speak
 			return nil // it observes again, as it should with each refresh
 		}
 		if before.Endpoint != o.Endpoint {
-			v.dev.Replaced = before.Endpoint
+			v.dev.Replaced = device.Replaced{Endpoint: before.Endpoint, Token: before.Token}
 		}
 		return v.logDevice(command.EventObserving, "", map[string]any{"address": o.Remote.String()})
 	})
@@ -67,7 +67,7 @@ func (d *Dispatcher) Forget(ctx context.Context, name string, from device.Speake
 		if v.dev.Observation.Same(o) {
 			v.dev.Observation, v.dirty = device.Observation{}, true
 		}
-		return v.twins(from)
+		return v.twins(from, nil)
 	})
 }
 

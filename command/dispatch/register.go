@@ -120,7 +120,7 @@ func (d *Dispatcher) Refresh(ctx context.Context, handle int64, from device.Spea
 // Deregister ends a registration and its observation. The queue stays.
 func (d *Dispatcher) Deregister(ctx context.Context, handle int64, from device.Speaker) error {
 	_, err := d.visit(ctx, ledger.Registrations, spoken(from, registeredHandle(handle)), func(v *visit) error {
-		v.dev.Registration, v.dev.Observation, v.dev.Replaced = device.Registration{}, device.Observation{}, device.Endpoint{}
+		v.dev.Registration, v.dev.Observation, v.dev.Replaced = device.Registration{}, device.Observation{}, device.Replaced{}
 		v.dirty = true
 		return v.logDevice(command.EventDeregistered, "", nil)
 	})

@@ -39,14 +39,13 @@ func refused(r device.Right) error {
 	return nil
 }
 
-// twins tells that an endpoint whose observation was replaced speaks again: two
-// devices go by one name, or one device has two endpoints at once. It is told
-// once for each replacement.
-func (v *visit) twins(from device.Speaker) error {
-	if was := v.dev.Replaced; !was.Remote.IsValid() || was != from.Endpoint {
+// twins tells that an observer which was replaced is still there, beside the one
+// in its place: see device.Device.Twin. It is told once for each replacement.
+func (v *visit) twins(from device.Speaker, token []byte) error {
+	if !v.dev.Twin(from, token) {
 		return nil
 	}
-	v.dev.Replaced, v.dirty = device.Endpoint{}, true
+	v.dev.Replaced, v.dirty = device.Replaced{}, true
 	facts := map[string]any{"address": from.Remote.String()}
 	if o := v.dev.Observation; o.Remote.IsValid() {
 		facts["observing"] = o.Remote.String()

@@ -104,70 +104,139 @@ func TestNobodySpeaksForAnother(t *testing.T) {
 	})
 }
 
-// TestTwoDevicesAreTold: one that was replaced as the observer, and speaks
+// watches has somebody observe with a token.
+func (w *world) watches(by device.Speaker, token byte) {
+	w.t.Helper()
+	if _, _, err := w.Observe(w.ctx(), "pump", by, device.Observation{Token: []byte{token}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// lists has somebody ask for the list.
+func (w *world) lists(by device.Speaker) {
+	w.t.Helper()
+	if _, _, err := w.List(w.ctx(), "pump", by); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// twice holds how often it was told that two devices are at it.
+func (w *world) twice(want int, when string) {
+	w.t.Helper()
+	if n := w.events("pump", command.EventTwoDevices); n != want {
+		w.t.Errorf("%s: told %d times, want %d", when, n, want)
+	}
+}
+
+// TestTwoSessionsAreTold: one that was replaced as the observer, and speaks
 // again, is told once for each time that it was replaced.
-func TestTwoDevicesAreTold(t *testing.T) {
-	observe := func(w *world, by device.Speaker) {
-		w.t.Helper()
-		if _, _, err := w.Observe(w.ctx(), "pump", by, device.Observation{Token: []byte{1}}); err != nil {
-			w.t.Fatal(err)
+func TestTwoSessionsAreTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b, third := over(1, "pump"), over(2, "pump"), over(3, "pump")
+		h, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: a, Lifetime: 24 * time.Hour, Window: 1})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	list := func(w *world, by device.Speaker) {
-		w.t.Helper()
-		if _, _, err := w.List(w.ctx(), "pump", by); err != nil {
-			w.t.Fatal(err)
+		w.watches(a, 1)
+		w.lists(third)
+		w.watches(b, 1)
+		w.lists(b)
+		w.lists(third)
+		w.twice(0, "it moved, and others asked in its name")
+		time.Sleep(time.Hour)
+		w.restart()
+		w.lists(a)
+		w.twice(1, "the replaced one spoke, after a restart")
+		w.lists(a)
+		w.twice(1, "and went on")
+		w.watches(a, 1)
+		w.twice(1, "and observed again")
+		w.watches(b, 1)
+		w.twice(2, "and was replaced again, by one that was")
+		if err := w.Refresh(w.ctx(), h, a, 0); err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, tt := range []struct {
-		name        string
-		a, b, third device.Speaker
+		w.twice(3, "both are at it")
+		w.watches(a, 1)
+		if err := w.Deregister(w.ctx(), h, a); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: b, Lifetime: time.Hour, Window: 1}); err != nil {
+			t.Fatal(err)
+		}
+		w.twice(3, "one left, and the other came anew")
+	})
+}
+
+// TestTwoAddressesAreNoTwoDevices: over plain UDP it takes an observer that
+// comes back with the very observation that was replaced.
+func TestTwoAddressesAreNoTwoDevices(t *testing.T) {
+	a, b := port(1), port(2)
+	for name, tt := range map[string]struct {
+		tokens [3]byte // at a, at b, at a again
+		does   func(w *world, h int64)
+		told   int
 	}{
-		{"ports", port(1), port(2), port(3)},
-		{"sessions from one address", over(1, "pump"), over(2, "pump"), over(3, "pump")},
+		"one that takes its observation along":     {tokens: [3]byte{1, 1, 1}},
+		"one that makes another at each address":   {tokens: [3]byte{1, 2, 3}},
+		"two, each with its own":                   {tokens: [3]byte{1, 2, 1}, told: 1},
+		"two, also over a restart":                 {tokens: [3]byte{1, 2, 1}, does: func(w *world, _ int64) { w.restart() }, told: 1},
+		"one that has left the other address":      {tokens: [3]byte{1, 2, 1}, does: func(w *world, _ int64) { w.falls(b) }},
+		"one that has said that it leaves it":      {tokens: [3]byte{1, 2, 1}, does: func(w *world, _ int64) { w.leaves(b) }},
+		"one that reports and refreshes at both":   {tokens: [3]byte{1, 1, 1}, does: func(w *world, h int64) { w.speaks(h, a, b, a, b) }},
+		"two that report and refresh, and observe": {tokens: [3]byte{1, 2, 1}, does: func(w *world, h int64) { w.speaks(h, a, b, a, b) }, told: 1},
+		"words alone say nothing over plain UDP":   {tokens: [3]byte{1, 2, 3}, does: func(w *world, h int64) { w.speaks(h, a, b, a, b) }},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				told := func(want int, when string) {
-					t.Helper()
-					if n := w.events("pump", command.EventTwoDevices); n != want {
-						t.Errorf("%s: told %d times, want %d", when, n, want)
-					}
-				}
-				h, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: tt.a, Lifetime: 24 * time.Hour, Window: 1})
+				h, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: a, Lifetime: 24 * time.Hour, Window: 1})
 				if err != nil {
 					t.Fatal(err)
 				}
-				observe(w, tt.a)
-				list(w, tt.third)
-				observe(w, tt.b)
-				list(w, tt.b)
-				list(w, tt.third)
-				told(0, "it moved, and others asked in its name")
-				time.Sleep(time.Hour)
-				w.restart()
-				list(w, tt.a)
-				told(1, "the replaced one spoke, after a restart")
-				list(w, tt.a)
-				told(1, "and went on")
-				observe(w, tt.a)
-				told(1, "and observed again")
-				observe(w, tt.b)
-				told(2, "and was replaced again, by one that was")
-				if err := w.Refresh(w.ctx(), h, tt.a, 0); err != nil {
-					t.Fatal(err)
+				w.watches(a, tt.tokens[0])
+				w.watches(b, tt.tokens[1])
+				if tt.does != nil {
+					tt.does(w, h)
 				}
-				told(3, "both are at it")
-				observe(w, tt.a)
-				if err := w.Deregister(w.ctx(), h, tt.a); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := w.Register(w.ctx(), device.Registering{Name: "pump", From: tt.b, Lifetime: time.Hour, Window: 1}); err != nil {
-					t.Fatal(err)
-				}
-				told(3, "one left, and the other came anew")
+				w.watches(a, tt.tokens[2])
+				w.twice(tt.told, "back at the first address")
+				w.watches(a, tt.tokens[2])
+				w.twice(tt.told, "and observing on")
 			})
 		})
+	}
+}
+
+// speaks has the device refresh, ask and report from several places in turn.
+func (w *world) speaks(h int64, from ...device.Speaker) {
+	w.t.Helper()
+	for _, by := range from {
+		if err := w.Refresh(w.ctx(), h, by, 0); err != nil {
+			w.t.Fatal(err)
+		}
+		w.lists(by)
+		if err := w.Report(w.ctx(), "pump", by, 5, command.Report{}); command.CodeOf(err) != command.CodeNotFound {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// falls has nobody answer where the device observes.
+func (w *world) falls(at device.Speaker) {
+	w.t.Helper()
+	v, err := w.store.Device(w.ctx(), "pump")
+	if err != nil || v.Observation.Endpoint != at.Endpoint {
+		w.t.Fatalf("it observes at %+v, %v", v.Observation, err)
+	}
+	w.Arrived(v.Handle, v.Observation, command.Arrival{Outcome: command.DeliverySilent})
+	time.Sleep(10 * time.Second)
+}
+
+// leaves has the device take back its observation.
+func (w *world) leaves(at device.Speaker) {
+	w.t.Helper()
+	if _, _, err := w.Forget(w.ctx(), "pump", at, device.Observation{Token: []byte{2}}); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -254,7 +254,7 @@ func (v *visit) heard(from device.Speaker) error {
 		o.Suspended, v.revived, v.dirty = false, true, true
 	}
 	v.alive()
-	return v.twins(from)
+	return v.twins(from, nil)
 }
 
 // alive notes a sign of life: once a minute, for a busy device is not worth a

@@ -248,8 +248,11 @@ func checkHeads(ctx context.Context, c *conn, report *Report) error {
 
 func checkDevices(ctx context.Context, c *conn, report *Report) error {
 	columns := deviceColumns
-	if report.Schema < sessionsSchema {
-		columns = olderDeviceColumns + `, NULL, NULL, NULL, NULL`
+	switch {
+	case report.Schema < sessionsSchema:
+		columns = olderDeviceColumns + `, NULL, NULL, NULL, NULL, NULL`
+	case report.Schema < wasTokenSchema:
+		columns = olderDeviceColumns + `, ` + sessionColumns + `, NULL`
 	}
 	return c.each(ctx, `SELECT handle, `+columns+` FROM device ORDER BY handle`, func(r row) error {
 		d, err := readDevice(r)

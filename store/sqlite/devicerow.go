@@ -11,15 +11,20 @@ import (
 
 // deviceColumns are the columns of a device after its handle, in the order of
 // deviceValues.
-const deviceColumns = olderDeviceColumns + `, session, secured, was_remote, was_session`
+const deviceColumns = olderDeviceColumns + `, ` + sessionColumns + `, was_token`
+
+const sessionColumns = `session, secured, was_remote, was_session`
 
 // olderDeviceColumns are those that there were before sessionsSchema.
 const olderDeviceColumns = `name, version, last_seq, reported_seq, seen_at, registered_at, lifetime, win,
 	observed_at, remote, local, token, block_size, suspended, ack_timeout, awake, created_at, removed_at, labels, params, links`
 
-const sessionsSchema = 11
+const (
+	sessionsSchema = 11 // with sessionColumns
+	wasTokenSchema = 17
+)
 
-const deviceColumnCount = 25
+const deviceColumnCount = 26
 
 // deviceValues are what the columns hold of d. What is zero is NULL.
 func deviceValues(d *device.Device) ([]driver.Value, error) {
@@ -52,6 +57,7 @@ func deviceValues(d *device.Device) ([]driver.Value, error) {
 		orNull(d.AckTimeout.Milliseconds()), orNull(d.Awake.Milliseconds()), timeOrNull(d.CreatedAt), timeOrNull(d.RemovedAt),
 		textOrNull(labels), textOrNull(params), textOrNull(r.Links),
 		orNull(int64(o.Session)), boolOrNull(r.Secured), bytesOrNull(was, !d.Replaced.Remote.IsValid()), orNull(int64(d.Replaced.Session)),
+		bytesOrNull(d.Replaced.Token, d.Replaced.Token == nil),
 	}, nil
 }
 
@@ -66,7 +72,7 @@ func readDevice(r row) (device.Device, error) {
 		Observation: device.Observation{
 			At: timeAt(r, 9), Endpoint: device.Endpoint{Session: uint32(r.int(22))}, Token: r.bytes(12), BlockSize: int(r.int(13)), Suspended: r.int(14) != 0,
 		},
-		Replaced:   device.Endpoint{Session: uint32(r.int(25))},
+		Replaced:   device.Replaced{Endpoint: device.Endpoint{Session: uint32(r.int(25))}, Token: r.bytes(26)},
 		AckTimeout: duration(r.int(15)), Awake: duration(r.int(16)), CreatedAt: timeAt(r, 17), RemovedAt: timeAt(r, 18),
 	}
 	var err error

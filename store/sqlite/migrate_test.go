@@ -125,6 +125,39 @@ func TestPeopleOfAnOlderStoreAreCarriedOver(t *testing.T) {
 	check(sqlite.Newest(t), 3)
 }
 
+// TestTheStoreBeforeWasTokenIsCarriedOver opens what schema 15 left, with a
+// little of everything that schema 2 did not have.
+func TestTheStoreBeforeWasTokenIsCarriedOver(t *testing.T) {
+	ctx := context.Background()
+	path := older(t, "schema-15-devices")
+	want := sqlite.Report{
+		Schema: 15, Epoch: 1, Devices: 4, Types: 5, Users: 3, Tokens: 1, Credentials: 2, Commands: 4, Executions: 3, Open: 2,
+		Hooks: 1, Deliveries: 5, Events: 30, Groups: 25, Hash: "71871b97ec80ff21f0ca0351f47abc43fb79c0d59c0c9ae026793861a56d65b6",
+	}
+	look := func(when string) {
+		t.Helper()
+		r, err := sqlite.Check(ctx, path)
+		if d := cmp.Diff(r, want); err != nil || d != "" {
+			t.Errorf("%s: %v, got (-) and want (+) differ:\n%s", when, err, d)
+		}
+	}
+	look("before")
+	for range 2 { // the second time nothing is left to do
+		s, err := sqlite.Open(ctx, path, sqlite.Options{Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := s.Device(ctx, "a"); err != nil || !v.Observing() || v.Replaced.Token != nil {
+			t.Errorf("%+v, %v", v.Device, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want.Schema = sqlite.Newest(t)
+		look("after")
+	}
+}
+
 // oldReports reads reports that were packed before a new field had its flag.
 func oldReports(t *testing.T, s *sqlite.Store) {
 	t.Helper()

@@ -15,7 +15,7 @@ const pickMax = 1000
 // the parameters and links of a registration.
 const pickColumns = `name, version, last_seq, reported_seq, seen_at, registered_at, lifetime, win,
 	observed_at, remote, local, token, block_size, suspended, ack_timeout, awake, created_at, removed_at, labels, NULL, NULL,
-	session, secured, was_remote, was_session`
+	` + sessionColumns + `, was_token`
 
 // Pick visits the devices that are there in the order of their handles,
 // without their registrations' parameters and links.
