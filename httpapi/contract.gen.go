@@ -874,7 +874,7 @@ type CommandTypeRules struct {
 	// Result Likewise of a device's result. One that does not hold is kept, with `result_valid` false.
 	Result json.RawMessage `json:"result,omitempty"`
 
-	// WireCode Stands for the name on the wire; no two types share one. Left out: the name itself is sent.
+	// WireCode Stands for the name on the wire; no two types share one, and no other takes it while something is open under it. Left out: the name itself is sent.
 	WireCode int `json:"wire_code,omitempty"`
 
 	// Large Params and results may take 64 KiB of CBOR instead of 1 KiB.

@@ -140,7 +140,7 @@ func TestRealTypesAreRetired(t *testing.T) {
 		t.Errorf("a wire code twice: %d %s", r.status, r.body)
 	}
 	h.typed(declare("c", `{}`), 201)
-	h.get(ask{name: "issue", path: "/v1/commands", body: `{"type":"a","targets":{"devices":["x"]}}`}, 201)
+	c := h.get(ask{name: "issue", path: "/v1/commands", body: `{"type":"a","targets":{"devices":["x"]}}`}, 201)
 	retire := ask{name: "retire", as: "admin", method: "DELETE", path: "/v1/types/a", header: map[string]string{"If-Match": `"2"`}}
 	if r := h.do(retire); r.status != 412 {
 		t.Errorf("another version: %d %s", r.status, r.body)
@@ -161,6 +161,8 @@ func TestRealTypesAreRetired(t *testing.T) {
 		{ask{name: "not in the list", path: "/v1/types"}, 200, `{"items":[{"name":"c",`},
 		{ask{name: "nothing more is issued", path: "/v1/commands", body: `{"type":"a","targets":{"devices":["x"]}}`}, 422, "/type"},
 		{ask{name: "what was issued stays", path: "/v1/commands?type=a"}, 200, `"type_version":1`},
+		{ask{name: "its wire code while a command is open", as: "admin", method: "PUT", path: "/v1/types/b", body: `{"wire_code":1}`}, 409, `commands of type \"a\" are open under the wire code 1`},
+		{ask{name: "that is canceled", path: "/v1/commands/" + c.ID + "/cancel", method: "POST"}, 200, `"canceled"`},
 		{ask{name: "its wire code is free", as: "admin", method: "PUT", path: "/v1/types/b", body: `{"wire_code":1}`}, 201, `"version":1`},
 		{ask{name: "declared again", as: "admin", method: "PUT", path: "/v1/types/a", body: `{}`}, 201, `"version":3`},
 		{ask{name: "told", path: "/v1/events?type=type.retired"}, 200, `"actor":"admin-1","data":{"type":"a","version":2}`},

@@ -25,6 +25,9 @@ type Store interface {
 	// Type is the youngest version of a command type, TypeVersion any.
 	Type(ctx context.Context, name string) (command.Type, error)
 	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
+	// OpenUnder is a type, other than the named one, that has or had a wire code
+	// and of whose commands under that code one has not ended; empty: none.
+	OpenUnder(ctx context.Context, code uint16, except string) (name string, err error)
 	// Types lists those that are not retired, after a name, in the order of names.
 	Types(ctx context.Context, after string, limit int) ([]command.Type, bool, error)
 	// Quiet lists the devices after that handle whose observation is not

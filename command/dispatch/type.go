@@ -15,7 +15,8 @@ import (
 // PutType declares a command type, or changes it: each change is a new
 // version. What would change nothing makes none. A version to hold the type
 // against may be given; 0 is whatever it is. An approval rule must be one that
-// known users could meet.
+// known users could meet, and its wire code none that a device may still read as
+// something else.
 func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int, by string) (out command.Type, created bool, err error) {
 	faults := t.Check()
 	if len(faults) == 0 {
@@ -23,6 +24,9 @@ func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int,
 	}
 	if len(faults) > 0 {
 		return command.Type{}, false, &command.Error{Code: command.CodeInvalid, Msg: "the type cannot be declared like that", Fields: faults}
+	}
+	if err := d.checkWireCode(ctx, t); err != nil {
+		return command.Type{}, false, err
 	}
 	if t.Approval != nil { // who is known does not change meanwhile
 		d.amending.Lock()
@@ -49,6 +53,29 @@ func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int,
 		return logType(tx, command.EventTypeDeclared, out, by)
 	})
 	return out, created, err
+}
+
+// checkWireCode refuses a code under which something of another type is on the
+// wire, or may come there: the device would be told one thing, and do another.
+// What a type has already it keeps. It is looked at before the commit, which it
+// would hold up: nothing is issued under a code that no type has.
+func (d *Dispatcher) checkWireCode(ctx context.Context, t command.Type) error {
+	code := t.Policy.WireCode
+	if code == 0 {
+		return nil
+	}
+	before, err := d.store.Type(ctx, t.Name)
+	if err != nil && command.CodeOf(err) != command.CodeNotFound {
+		return err
+	}
+	if err == nil && !before.Retired && before.Policy.WireCode == code {
+		return nil
+	}
+	other, err := d.store.OpenUnder(ctx, code, t.Name)
+	if err == nil && other != "" {
+		err = command.Errorf(command.CodeConflict, "commands of type %q are open under the wire code %d: take it when they have ended, or cancel them", other, code)
+	}
+	return err
 }
 
 // RetireType sees to it that nothing is issued under a type any more. Its

@@ -2,10 +2,12 @@ package dispatch_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
 	"behest/command"
+	"behest/command/ledger"
 	"behest/device"
 )
 
@@ -40,6 +42,51 @@ func TestACommandKeepsTheVersionThatItWasIssuedWith(t *testing.T) {
 		if list := w.screen.on(h).List; len(list) != 1 || list[0].WireCode != 7 {
 			t.Errorf("the device sees %+v, want wire code 7", list)
 		}
+	})
+}
+
+// TestAWireCodeIsNotGivenOnWhileSomethingIsOpenUnderIt: a device would be shown
+// a number that it takes for something else.
+func TestAWireCodeIsNotGivenOnWhileSomethingIsOpenUnderIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.ready("pump")
+		pump := command.Type{Name: "pump.start", Policy: command.Policy{WireCode: 7}}
+		valve := command.Type{Name: "valve.open", Policy: command.Policy{WireCode: 7}}
+		taken := func(when string) {
+			t.Helper()
+			_, _, err := w.PutType(w.ctx(), valve, 0, "ann")
+			if err == nil || command.CodeOf(err) != command.CodeConflict || !strings.Contains(err.Error(), `"pump.start"`) {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		w.declare(pump)
+		i := w.issue("pump")
+		if err := w.RetireType(w.ctx(), "pump.start", 0, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		taken("its type was retired")
+		w.declare(pump) // it comes back under its own
+		pump.Policy.WireCode = 8
+		w.declare(pump)
+		taken("its type has another by now")
+		w.restart()
+		taken("after a restart")
+		err := w.store.Update(w.ctx(), ledger.Issues, func(tx ledger.Tx) error { // by a server that did not look
+			had := valve
+			return tx.AddType(&had)
+		})
+		valve.Policy.Urgent = true
+		if again := w.declare(valve); err != nil || again.Version != 2 {
+			t.Errorf("what it has it does not keep: version %d, %v", again.Version, err)
+		}
+		if err := w.RetireType(w.ctx(), "valve.open", 0, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		taken("it gave it back")
+		if err := w.report("pump", w.now(i.Command.ID).Seq, command.StatusSuccess); err != nil {
+			t.Fatal(err)
+		}
+		w.declare(valve)
 	})
 }
 

@@ -875,7 +875,7 @@ type CommandTypeRules struct {
 	// Result Likewise of a device's result. One that does not hold is kept, with `result_valid` false.
 	Result json.RawMessage `json:"result,omitempty"`
 
-	// WireCode Stands for the name on the wire; no two types share one. Left out: the name itself is sent.
+	// WireCode Stands for the name on the wire; no two types share one, and no other takes it while something is open under it. Left out: the name itself is sent.
 	WireCode int `json:"wire_code,omitempty"`
 
 	// Large Params and results may take 64 KiB of CBOR instead of 1 KiB.
@@ -2942,7 +2942,8 @@ type ClientInterface interface {
 	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 	//
 	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-	// too many steps to hold a value against. 409 when another type has the wire code.
+	// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+	// open under it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2955,7 +2956,8 @@ type ClientInterface interface {
 	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 	//
 	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-	// too many steps to hold a value against. 409 when another type has the wire code.
+	// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+	// open under it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4123,7 +4125,8 @@ func (c *Client) GetType(ctx context.Context, name OfType, reqEditors ...Request
 // command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 //
 // 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-// too many steps to hold a value against. 409 when another type has the wire code.
+// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+// open under it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4146,7 +4149,8 @@ func (c *Client) PutTypeWithBody(ctx context.Context, name OfType, params *PutTy
 // command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 //
 // 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-// too many steps to hold a value against. 409 when another type has the wire code.
+// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+// open under it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8014,7 +8018,8 @@ type ClientWithResponsesInterface interface {
 	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 	//
 	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-	// too many steps to hold a value against. 409 when another type has the wire code.
+	// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+	// open under it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8027,7 +8032,8 @@ type ClientWithResponsesInterface interface {
 	// command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 	//
 	// 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-	// too many steps to hold a value against. 409 when another type has the wire code.
+	// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+	// open under it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11862,7 +11868,8 @@ func (c *ClientWithResponses) GetTypeWithResponse(ctx context.Context, name OfTy
 // command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 //
 // 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-// too many steps to hold a value against. 409 when another type has the wire code.
+// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+// open under it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11881,7 +11888,8 @@ func (c *ClientWithResponses) PutTypeWithBodyWithResponse(ctx context.Context, n
 // command keeps the version that it was issued with. A body that changes nothing makes no version. For admins.
 //
 // 422 `invalid` with a pointer to each fault, also within the schemas; among them for a schema that would take
-// too many steps to hold a value against. 409 when another type has the wire code.
+// too many steps to hold a value against. 409 when another type has the wire code, or commands of another are
+// open under it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -110,6 +110,9 @@ func askTypes(s *sqlite.Store) error {
 	if _, err := s.TypeVersion(ctx, "pump.start", 1); err != nil {
 		return err
 	}
+	if _, err := s.OpenUnder(ctx, 1, "fan.set"); err != nil {
+		return err
+	}
 	_, _, err = s.Types(ctx, "a", 10)
 	return err
 }
@@ -164,7 +167,11 @@ func TestNoQueryReadsAWholeTable(t *testing.T) {
 		}
 		for _, line := range plan {
 			// Lists go along a key from where they begin, meta is five rows, and
-			// what is pending will not be for long.
+			// what is pending will not be for long. Who takes over a wire code looks
+			// at all that is open.
+			if strings.HasPrefix(line, "SCAN x USING INDEX command_open") && strings.HasPrefix(text, "SELECT h.kind FROM command x ") {
+				continue
+			}
 			if strings.HasPrefix(line, "SCAN") && !strings.HasPrefix(line, "SCAN meta") && !strings.HasPrefix(line, "SCAN pending") && !strings.HasPrefix(line, "SCAN gate") && !strings.Contains(line, "json_each") && !strings.Contains(line, "CONSTANT ROW") &&
 				!(strings.HasPrefix(line, "SCAN log") && strings.Contains(text, "ORDER BY n DESC LIMIT")) {
 				t.Errorf("%s: %s", line, text)

@@ -55,6 +55,7 @@ type Store interface {
 	Devices(ctx context.Context, f device.Filter) ([]device.View, bool, error)
 	Type(ctx context.Context, name string) (command.Type, error)
 	TypeVersion(ctx context.Context, name string, version int) (command.Type, error)
+	OpenUnder(ctx context.Context, code uint16, except string) (string, error)
 	Types(ctx context.Context, after string, limit int) ([]command.Type, bool, error)
 
 	Events(ctx context.Context, after command.Place, f command.EventFilter, limit int) ([]command.Event, command.Place, error)

@@ -40,6 +40,7 @@ func testTypes(t *testing.T, e Engine) {
 		{"EachVersionStays", typeEachVersionStays},
 		{"RefusedWhatIsNotThere", typeRefusedWhatIsNotThere},
 		{"AWireCodeMeansOneType", typeAWireCodeMeansOneType},
+		{"AWireCodeIsHeldByWhatIsOpen", typeAWireCodeIsHeldByWhatIsOpen},
 		{"WhatFailedNumbersNothing", typeWhatFailedNumbersNothing},
 		{"ListedByNameUntilRetired", typeListedByNameUntilRetired},
 		{"CommandsKeepTheirVersion", typeCommandsKeepTheirVersion},
@@ -154,6 +155,64 @@ func typeAWireCodeMeansOneType(t *testing.T, e Engine) {
 
 // typeWhatFailedNumbersNothing has failures before and after a version was
 // written, one of which the use case lives with.
+func typeAWireCodeIsHeldByWhatIsOpen(t *testing.T, e Engine) {
+	ctx := context.Background()
+	r := start(t, e)
+	withDevices(r, "p", "q")
+	a, a2, b := aType("a", 7), aType("a", 9), aType("b", 7)
+	declare(r, &a, &a2, &b)
+	open := func(code uint16, except, want string) {
+		t.Helper()
+		if got := must(r.OpenUnder(ctx, code, except))(t); got != want {
+			t.Errorf("open under %d, but for %s: %q, want %q", code, except, got, want)
+		}
+	}
+	under := func(typ command.Type, n int, names ...string) *command.Command {
+		c := aCommand(n, names...)
+		c.Type, c.TypeVersion, c.Policy = typ.Name, typ.Version, typ.Policy
+		return c
+	}
+	open(7, "c", "")
+	r.ended(under(a, 1, "p"), command.StatusSuccess)
+	open(7, "c", "")
+	one := under(a, 2, "p")
+	var xs []command.Execution
+	r.do(func(tx ledger.Tx) (err error) { xs, err = issue(tx, one); return err })
+	open(7, "b", "a") // of an older version
+	open(7, "a", "")
+	open(9, "b", "")
+	open(8, "b", "")
+	r.do(func(tx ledger.Tx) error {
+		if err := release(tx, &xs[0], at(3)); err != nil {
+			return err
+		}
+		return succeed(tx, &xs[0], at(4))
+	})
+	open(7, "b", "")
+
+	many := under(a2, 3, "p", "q")
+	r.do(func(tx ledger.Tx) error {
+		if err := tx.AddCommand(many, nil); err != nil {
+			return err
+		}
+		return tx.AddPending(many.N, [][]int64{{1, 2}})
+	})
+	open(9, "b", "a") // nothing of it is written out
+	r.do(func(tx ledger.Tx) error {
+		group, err := tx.TakePending(many.N, 10)
+		if err != nil {
+			return err
+		}
+		x := command.Execution{Command: many, Device: group[0], State: command.Scheduled, Seal: []byte("sealed")}
+		x, _ = x.Step(command.Trigger{Kind: command.Due}, at(5))
+		xs = []command.Execution{x}
+		return errors.Join(tx.AddExecutions(many, xs), tx.AddRefused(many.N, group[1], command.CodeDeviceFull))
+	})
+	open(9, "b", "a") // one of it is
+	r.do(func(tx ledger.Tx) error { return step(tx, &xs[0], command.Trigger{Kind: command.Cancel}, at(6)) })
+	open(9, "b", "")
+}
+
 func typeWhatFailedNumbersNothing(t *testing.T, e Engine) {
 	ctx := context.Background()
 	r := start(t, e)
