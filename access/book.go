@@ -128,9 +128,7 @@ func (b *Book) PutUser(u User) error {
 
 func (b *Book) forgetLogins(user string) {
 	for _, l := range b.users[user].user.Logins {
-		if b.logins[l] == user {
-			delete(b.logins, l)
-		}
+		delete(b.logins, l)
 	}
 }
 

@@ -61,6 +61,8 @@ func TestALoginStandsForTheUserThatHasIt(t *testing.T) {
 	is("it is another's now", l, "bob")
 	d.RemoveUser("bob")
 	is("removed", l, "")
+	put(User{ID: "bob"})
+	is("somebody else of that name", l, "")
 	put(User{ID: "eve", Logins: []Login{l}})
 	if err := d.Load([]User{{ID: "cat", Logins: []Login{l}}}, nil, nil); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,8 @@
 //     says so, for that algorithm. Keys and addresses of keys in a token (jwk,
 //     jku, x5u, x5c) are not looked at; kid picks among the provider's keys
 //   - is of the type (typ) JWT or at+jwt, or says none
-//   - has exactly the issuer, and the audience among its audiences
+//   - has exactly the issuer (go-oidc lets Google's leave out https://), and the
+//     audience among its audiences
 //   - has begun (nbf) and has not ended (exp), with leeway; exp is a must, and
 //     not more than lifetimeMax away, since a token is not revoked by itself
 //   - is no message about a session (events): logout tokens look like others

@@ -2,12 +2,16 @@ package oidc
 
 import (
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
+
+// rsaBitsMin is the least that signs a token [RFC 7518 3.3].
+const rsaBitsMin = 2048
 
 // keys are a provider's public keys for signatures.
 type keys []jose.JSONWebKey
@@ -19,6 +23,9 @@ func readKeys(set []json.RawMessage) keys {
 	for _, raw := range set {
 		var one jose.JSONWebKey
 		if json.Unmarshal(raw, &one) != nil || !one.IsPublic() || one.Use != "" && one.Use != "sig" {
+			continue
+		}
+		if pub, ok := one.Key.(*rsa.PublicKey); ok && pub.N.BitLen() < rsaBitsMin {
 			continue
 		}
 		if one.Algorithm == "" || slices.Contains(algorithms, one.Algorithm) {

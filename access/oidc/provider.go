@@ -43,9 +43,9 @@ type Options struct {
 	Audience string // what tokens call this server
 	Claim    string // of access.LoginClaims; empty: sub
 
-	Now    func() time.Time // nil: time.Now
-	Logger *slog.Logger     // nil: nothing is logged
-	Proxy  func(*http.Request) (*url.URL, error)
+	Now    func() time.Time                      // nil: time.Now
+	Logger *slog.Logger                          // nil: nothing is logged
+	Proxy  func(*http.Request) (*url.URL, error) // nil: none
 
 	Every, Again, Retry, Keep time.Duration // 0: as above
 }
@@ -96,9 +96,9 @@ func New(o Options) (*Provider, error) {
 	}
 	return &Provider{
 		o: o, wake: make(chan struct{}, 1), places: make(chan struct{}, waitersMax),
-		client: &http.Client{Timeout: fetchWithin, Transport: guard{
+		client: &http.Client{Transport: guard{
 			plain: strings.HasPrefix(o.Issuer, "http://"),
-			next:  &http.Transport{Proxy: o.Proxy, DisableKeepAlives: true, MaxResponseHeaderBytes: headersBytesMax, ForceAttemptHTTP2: true},
+			next:  &http.Transport{Proxy: o.Proxy, DisableKeepAlives: true, MaxResponseHeaderBytes: headersBytesMax},
 		}},
 		rules: &oidc.Config{ClientID: o.Audience, SupportedSigningAlgs: algorithms, SkipExpiryCheck: true}, // see timely
 		held:  held{err: errors.New("it was not asked yet"), next: make(chan struct{})},

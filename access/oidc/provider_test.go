@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -271,9 +274,11 @@ func TestAProviderThatIsNotWhatItSays(t *testing.T) {
 func TestFromTLSNothingLeadsToClear(t *testing.T) {
 	plain := newIssuer(t)
 	var front *httptest.Server
-	front = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": front.URL, "jwks_uri": plain.url + "/keys"})
 	}))
+	front.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
+	front.StartTLS()
 	defer front.Close()
 	p, err := New(Options{Issuer: front.URL, Audience: audience})
 	if err != nil {
@@ -304,6 +309,7 @@ func TestKeysThatCannotSignAreLeftOut(t *testing.T) {
 		public(jose.JSONWebKey{Key: rsaKey, KeyID: "a private one"}),
 		public(jose.JSONWebKey{Key: []byte("0123456789abcdef0123456789abcdef"), KeyID: "a secret", Algorithm: "HS256"}),
 		public(jose.JSONWebKey{Key: []byte("0123456789abcdef0123456789abcdef"), KeyID: "a secret of no algorithm"}),
+		public(jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).Rsh(rsaKey.N, 1), E: 65537}, KeyID: "a weak one"}),
 		json.RawMessage(`{"kty":"new","kid":"of a new kind"}`), json.RawMessage(`{"kty":"RSA"}`), json.RawMessage(`7`), json.RawMessage(`null`),
 	})
 	var names []string
