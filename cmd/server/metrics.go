@@ -49,8 +49,9 @@ var help = []struct{ name, text, label string }{
 	{"behest_coap_peers", "Addresses heard of within the exchange lifetime.", ""},
 	{"behest_coap_receive_dropped_total", "Datagrams that the system dropped before the server read them.", ""},
 	{"behest_dtls_sessions", "Devices' DTLS sessions.", ""},
-	{"behest_dtls_handshakes", "Handshakes under way, by whether the device has shown that it receives.", "stage"},
-	{"behest_dtls_handshakes_total", "Handshakes that ended after that, by how.", "outcome"},
+	{"behest_dtls_cookies_total", "ClientHellos that were asked for a cookie, and cost no more.", ""},
+	{"behest_dtls_handshakes", "Handshakes under way.", ""},
+	{"behest_dtls_handshakes_total", "Handshakes that ended, by how.", "outcome"},
 	{"behest_dtls_ignored_total", "Datagrams of the DTLS socket that came to nothing, by why.", "reason"},
 	{"behest_dtls_moves_total", "Address changes of sessions, and new addresses that have shown to receive.", "step"},
 	{"behest_dtls_unsent_total", "Records that were not sent, by why.", "reason"},
@@ -170,8 +171,8 @@ func (m *metrics) collectDTLS(s sender) {
 	}
 	c := m.system.secured.dtls.Stats()
 	s.gauge("behest_dtls_sessions", c.Sessions)
-	s.gauge("behest_dtls_handshakes", c.HalfOpen, "before_cookie")
-	s.gauge("behest_dtls_handshakes", c.Handshaking, "after_cookie")
+	s.counter("behest_dtls_cookies_total", c.Asked)
+	s.gauge("behest_dtls_handshakes", c.Handshaking)
 	failed := c.Failed - min(c.Failed, c.WrongKeys) // these are counted twice
 	for outcome, n := range map[string]uint64{"finished": c.Handshakes, "failed": failed, "wrong_key": c.WrongKeys} {
 		s.counter("behest_dtls_handshakes_total", n, outcome)

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -23,11 +22,9 @@ type Options struct {
 
 	SessionsMax          int // 100,000: about 200 MB
 	SessionsPerDevice    int // 2: one that is going and one that comes
-	HalfOpenMax          int // 1,024: handshakes before their cookie
-	HandshakesMax        int // 128: handshakes after it
-	HandshakesPerAddress int // 64 of both, whatever the port: devices share an address behind a NAT
+	HandshakesMax        int // 128: from the cookie to Finished
+	HandshakesPerAddress int // 64 of these, whatever the port: devices share an address behind a NAT
 
-	HalfOpenTimeout  time.Duration // 10 s, for a cookie to come back
 	HandshakeTimeout time.Duration // 30 s from the cookie to Finished
 	IdleTimeout      time.Duration // 49 h without a word: twice the default lifetime of a registration, less an hour
 	CheckEvery       time.Duration // 1 min, between looks for what is idle, expired or revoked
@@ -57,7 +54,6 @@ func (o Options) complete() (Options, error) {
 	}{
 		{"SessionsMax", &o.SessionsMax, 100_000},
 		{"SessionsPerDevice", &o.SessionsPerDevice, 2},
-		{"HalfOpenMax", &o.HalfOpenMax, 1024},
 		{"HandshakesMax", &o.HandshakesMax, 128},
 		{"HandshakesPerAddress", &o.HandshakesPerAddress, 64},
 	} {
@@ -73,7 +69,6 @@ func (o Options) complete() (Options, error) {
 		value    *time.Duration
 		fallback time.Duration
 	}{
-		{"HalfOpenTimeout", &o.HalfOpenTimeout, 10 * time.Second},
 		{"HandshakeTimeout", &o.HandshakeTimeout, 30 * time.Second},
 		{"IdleTimeout", &o.IdleTimeout, 49 * time.Hour},
 		{"CheckEvery", &o.CheckEvery, time.Minute},
@@ -109,26 +104,19 @@ type Conn struct {
 	running sync.WaitGroup // a goroutine for each handshake
 
 	// Owned by the reader.
-	knocks *knocks
+	cookies *cookies
+	asking  [1]endpoint.Datagram // its buffers are used again
 
 	mu          sync.Mutex // guards all below; never held across I/O or a call out
 	began       bool
 	stopping    bool
 	last        uint32 // session number given
 	sessions    map[uint32]*session
-	byAddress   map[endpoint.Peer]*session   // by address, Session 0
-	byIdentity  map[string][]*session        // the oldest first
-	byCID       map[cid]*session             // also of handshakes
-	knocking    map[knock]*handshake         // before their cookie
-	handshaking map[endpoint.Peer]*handshake // after it
-	perHost     map[netip.Addr]int           // of both
-}
-
-// knock names a half-open handshake: each boot of a device has a random of its
-// own [RFC 6347 4.2.8].
-type knock struct {
-	from   endpoint.Peer
-	random [randomBytes]byte
+	byAddress   map[endpoint.Peer]*session // by address, Session 0
+	byIdentity  map[string][]*session      // the oldest first
+	byCID       map[cid]*session           // also of handshakes
+	handshaking map[endpoint.Peer]*handshake
+	perHost     map[netip.Addr]int // handshakes
 }
 
 // message is what a device said.
@@ -144,15 +132,19 @@ func New(inner endpoint.PacketConn, credentials Credentials, o Options) (*Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{
+	if err := checkPion(); err != nil {
+		return nil, err
+	}
+	c := &Conn{
 		inner: inner, o: o, log: o.Logger, keys: newKeyring(credentials), epoch: time.Now(),
 		inbox: make(chan message, inboxMax), closed: make(chan struct{}),
-		knocks:   &knocks{seed: maphash.MakeSeed()},
 		last:     rand.Uint32(), // a number from before a restart most likely is nobody's
 		sessions: map[uint32]*session{}, byAddress: map[endpoint.Peer]*session{}, byIdentity: map[string][]*session{},
-		byCID: map[cid]*session{}, knocking: map[knock]*handshake{}, handshaking: map[endpoint.Peer]*handshake{},
+		byCID: map[cid]*session{}, handshaking: map[endpoint.Peer]*handshake{},
 		perHost: map[netip.Addr]int{},
-	}, nil
+	}
+	c.cookies = newCookies(c.now)
+	return c, nil
 }
 
 // LocalAddr returns the address underneath.
@@ -192,9 +184,6 @@ func (c *Conn) Close() error {
 	var dropping []*handshake
 	for _, s := range c.sessions {
 		ending = append(ending, s)
-	}
-	for _, h := range c.knocking {
-		dropping = append(dropping, h)
 	}
 	for _, h := range c.handshaking {
 		dropping = append(dropping, h)

@@ -1,6 +1,7 @@
 package dtls
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -53,7 +54,7 @@ func (c *Conn) receive(d *endpoint.Datagram) {
 			c.stats.Garbage.Add(1)
 			return
 		}
-		c.greet(from, &h, r.sequence, d.Data)
+		c.greet(from, r.sequence, &h, d.Data)
 	default:
 		c.byPeer(from, d.Data)
 	}
@@ -100,45 +101,62 @@ func (c *Conn) feed(s *session, from endpoint.Peer, data []byte) {
 	}
 }
 
-// greet takes a ClientHello: of a new handshake, or of one that is known.
-func (c *Conn) greet(from endpoint.Peer, h *hello, sequence uint64, data []byte) {
-	key := knock{from: from, random: h.random}
-	c.mu.Lock()
-	s := c.handshaking[from]
-	if s == nil || s.random != h.random {
-		s = c.knocking[key]
-	}
-	// A cookie that came back shows that the address is its own.
-	if s != nil && len(h.cookie) > 0 && string(s.cookie) == string(h.cookie) && c.knocking[key] == s && !c.admitLocked(s, key) {
-		c.mu.Unlock()
-		c.stats.Shed.Add(1)
+// greet takes a ClientHello. Nothing is kept of one before its cookie came back,
+// which shows that the address is its own.
+func (c *Conn) greet(from endpoint.Peer, sequence uint64, h *hello, data []byte) {
+	const withCookie = 1 // message_seq
+	switch {
+	case h.sequence == 0:
+		c.ask(from, sequence, h)
 		return
-	}
-	c.mu.Unlock()
-	if s == nil && (h.sequence != 0 || len(h.cookie) > 0) {
+	case h.sequence != withCookie || !c.cookies.prove(from, h):
 		c.disown(from, sequence)
 		return
 	}
-	if s == nil {
-		if s = c.open(from, h, key); s == nil {
+	c.mu.Lock()
+	coming, going := c.handshaking[from], c.byAddress[from]
+	c.mu.Unlock()
+	if coming == nil && going != nil && going.born == [8]byte(h.random[:8]) {
+		return // a stray repeat: that handshake is over
+	}
+	first := max(sequence, 1) // pion sees the hello without its cookie before it
+	if coming == nil || coming.random != h.random {
+		if coming = c.open(from, first, h); coming == nil {
 			return
 		}
 	}
-	s.put(append([]byte(nil), data...))
+	again := append([]byte(nil), data...)
+	binary.BigEndian.PutUint64(again[3:], first)
+	coming.put(again)
 }
 
-// open begins a handshake, unless there are too many.
-func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *handshake {
+// disown answers a ClientHello with a cookie that does not count: it is older
+// than two periods, or from before a restart. The device would repeat it in vain,
+// and should begin again: a second request for a cookie would be one message more
+// than pion counts. Where a handshake or a session is, it is a stray.
+func (c *Conn) disown(from endpoint.Peer, sequence uint64) {
+	c.stats.Disowned.Add(1)
+	c.mu.Lock()
+	known := c.byAddress[from] != nil || c.handshaking[from] != nil
+	c.mu.Unlock()
+	if !known {
+		c.send(from, alertRecord(sequence, handshakeFailure))
+	}
+}
+
+// open begins a handshake, if there is a place.
+func (c *Conn) open(from endpoint.Peer, sequence uint64, hi *hello) *handshake {
 	host := from.Remote.Addr()
 	c.mu.Lock()
-	crowded, full := len(c.knocking) >= c.o.HalfOpenMax/2, c.perHost[host] >= c.o.HandshakesPerAddress
+	old := c.handshaking[from] // the device rebooted in the middle of one
+	full := c.stopping || old == nil && (c.perHost[host] >= c.o.HandshakesPerAddress || len(c.handshaking) >= c.o.HandshakesMax && !c.pushLocked())
 	c.mu.Unlock()
-	if full || crowded && !c.knocks.again(from) {
+	if full {
 		c.stats.Shed.Add(1)
 		return nil
 	}
-	s := newHandshake(c, from, h.random)
-	if err := s.prepare(); err != nil {
+	h, err := newHandshake(c, from, sequence, hi)
+	if err != nil {
 		c.log.Error("dtls handshake", "err", err)
 		return nil
 	}
@@ -147,48 +165,14 @@ func (c *Conn) open(from endpoint.Peer, h *hello, key knock) *handshake {
 	if c.stopping {
 		return nil
 	}
-	if len(c.knocking) >= c.o.HalfOpenMax {
-		for _, pushed := range c.knocking { // any
-			c.unlistLocked(pushed)
-			pushed.shut()
-			c.stats.Pushed.Add(1)
-			break
-		}
-	}
-	c.knocking[key] = s
-	c.perHost[host]++
-	s.begin()
-	return s
-}
-
-// disown answers a ClientHello with a cookie that nobody here gave, most likely
-// because its handshake was pushed out: the device would repeat it in vain, and
-// should begin again. Where a session is, it is a stray repeat of its handshake.
-func (c *Conn) disown(from endpoint.Peer, sequence uint64) {
-	c.stats.Disowned.Add(1)
-	c.mu.Lock()
-	live := c.byAddress[from] != nil
-	c.mu.Unlock()
-	if !live {
-		c.send(from, alertRecord(sequence, handshakeFailure))
-	}
-}
-
-// admitLocked lets a handshake go on after its cookie, if there is a place.
-func (c *Conn) admitLocked(s *handshake, key knock) bool {
-	old := c.handshaking[s.from] // the device rebooted in the middle of one
-	if old == nil && len(c.handshaking) >= c.o.HandshakesMax && !c.pushLocked() {
-		return false
-	}
-	if old != nil {
+	if old = c.handshaking[from]; old != nil {
 		c.unlistLocked(old)
 		old.shut()
 	}
-	delete(c.knocking, key)
-	s.admitted = true
-	c.handshaking[s.from] = s
-	s.timer.Reset(c.o.HandshakeTimeout)
-	return true
+	c.handshaking[from] = h
+	c.perHost[host]++
+	h.begin()
+	return h
 }
 
 // pushLocked makes room among handshakes: of the oldest, if it has had a
@@ -210,17 +194,12 @@ func (c *Conn) pushLocked() bool {
 }
 
 // unlistLocked takes a handshake off the tables.
-func (c *Conn) unlistLocked(s *handshake) {
-	key := knock{from: s.from, random: s.random}
-	switch {
-	case c.knocking[key] == s:
-		delete(c.knocking, key)
-	case c.handshaking[s.from] == s:
-		delete(c.handshaking, s.from)
-	default:
+func (c *Conn) unlistLocked(h *handshake) {
+	if c.handshaking[h.from] != h {
 		return
 	}
-	host := s.from.Remote.Addr()
+	delete(c.handshaking, h.from)
+	host := h.from.Remote.Addr()
 	if c.perHost[host]--; c.perHost[host] == 0 {
 		delete(c.perHost, host)
 	}

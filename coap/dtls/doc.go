@@ -48,16 +48,15 @@
 //
 // # What strangers can cost
 //
-// A datagram that does not begin with a well-formed record is dropped; only a
-// whole, well-formed ClientHello opens a handshake. Until its cookie comes back
-// it costs pion's objects (see docs/decisions/0010) but no key exchange, and
-// sends fewer bytes than came. There are at most HalfOpenMax of these, for
-// HalfOpenTimeout; when half the places are taken, only who knocks twice is let
-// in; a newcomer pushes any of them out when all are. Who comes with the cookie
-// of one that was pushed out is told to begin again. After its cookie a
-// handshake has a place of HandshakesMax for HandshakeTimeout; nobody before the
-// cookie pushes one of these out, and one that finds no place finds one when it
-// repeats itself. A host has HandshakesPerAddress of both kinds.
+// A datagram that does not begin with a well-formed record is dropped. A whole,
+// well-formed ClientHello is asked for a cookie, in fewer bytes than it brought,
+// and forgotten: the cookie is a MAC over what the hello says and where it came
+// from, which counts for one to two minutes. Only who brings it back has a
+// handshake, one of HandshakesMax for HandshakeTimeout, and HandshakesPerAddress
+// of these; when all are taken, the oldest makes room once it has had a quarter of
+// its time, and a hello that finds no place finds one when it is repeated. A
+// cookie that does not count is answered with an alert, so that the device begins
+// again. See cookie.go for how pion comes to believe in it.
 //
 // What is not protected never reaches a session that is. Records that do not
 // open, replays (a window of 64) and alerts in clear change nothing.
@@ -81,11 +80,11 @@
 //
 // Sessions do not survive a restart: Close tells the devices, which handshake
 // anew. No DTLS 1.3, no raw public keys, no session resumption, no hello in
-// fragments. The cookie is kept by pion and is not stateless. A handshake, unlike
-// a session, can be ended by who forges its address at the right moment. A panic in one of
-// pion's goroutines, in a handshake, ends the process; what is fed to it before the cookie is
-// checked here first. A device that holds good keys and lies about where it is
-// can be sent what its own session is sent.
+// fragments. A handshake, unlike a session, can be ended by who forges its address
+// at the right moment. A panic in one of pion's goroutines, in a handshake, ends
+// the process; who has not proven his address reaches none of them. A device that
+// holds good keys and lies about where it is can be sent what its own session is
+// sent.
 //
 // # How it fails
 //

@@ -1,6 +1,8 @@
 package dtls
 
 import (
+	"time"
+
 	"github.com/pion/dtls/v3"
 
 	"behest/coap/endpoint"
@@ -65,3 +67,30 @@ func (g *Guard) Open(b []byte) (typ byte, text []byte, ok bool) {
 	}
 	return g.open(&r)
 }
+
+// Cookies are those of a Conn, with a clock of the test's.
+type Cookies struct{ c *cookies }
+
+func NewCookies(now func() time.Duration) Cookies { return Cookies{newCookies(now)} }
+
+// Of and Prove take a datagram with a hello.
+func (c Cookies) Of(from endpoint.Peer, datagram []byte) []byte {
+	r, _, _ := nextRecord(datagram)
+	return append([]byte(nil), c.c.of(from, helloIn(r.body), 0)...)
+}
+
+func (c Cookies) Prove(from endpoint.Peer, datagram []byte) bool {
+	r, _, _ := nextRecord(datagram)
+	return c.c.prove(from, helloIn(r.body))
+}
+
+func helloIn(body []byte) *hello {
+	h, ok := parseHello(body)
+	if !ok {
+		panic("no hello")
+	}
+	return &h
+}
+
+// Without is the datagram of a hello without its cookie.
+func Without(body []byte) []byte { return helloIn(body).without(0) }

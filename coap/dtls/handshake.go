@@ -62,16 +62,14 @@ type handshake struct {
 	// Set once.
 	conn   *dtls.Conn
 	random [randomBytes]byte
+	cookie []byte // that the device has
+	ahead  uint64 // of pion's record numbers in epoch 0
 	since  time.Duration
 	feed   chan []byte
 	nudge  chan struct{} // one token: the read deadline is past
 	done   chan struct{}
 	once   sync.Once // closes done
 	timer  *time.Timer
-
-	// Guarded by c.mu.
-	cookie   []byte // that pion asks for
-	admitted bool   // it came back
 
 	// keyed and proved are set in pion's callbacks; those from answered to last are
 	// owned by pion's goroutines.
@@ -80,16 +78,24 @@ type handshake struct {
 	answered      bool  // the device's Finished was fed, or what looks like it
 	fedBytes      int
 	last          []byte        // our last flight
-	sequence      atomic.Uint64 // the next of ours in epoch 0
+	sequence      atomic.Uint64 // the next of pion's in epoch 0
 	finished      atomic.Bool   // our Finished has left: what comes now is for the session
 	settled       atomic.Bool   // the session takes it
 }
 
-func newHandshake(c *Conn, from endpoint.Peer, random [randomBytes]byte) *handshake {
-	s := &session{c: c, from: from, routes: routesAt(from)}
-	h := &handshake{session: s, random: random, since: c.now(), feed: make(chan []byte, feedMax), nudge: make(chan struct{}, 1), done: make(chan struct{})}
+// newHandshake is one that a hello with a good cookie begins; nothing starts.
+func newHandshake(c *Conn, from endpoint.Peer, sequence uint64, hi *hello) (*handshake, error) {
+	s := &session{c: c, from: from, routes: routesAt(from), born: [8]byte(hi.random[:8])}
+	h := &handshake{
+		session: s, random: hi.random, cookie: append([]byte(nil), hi.cookie...), ahead: sequence - 1, since: c.now(),
+		feed: make(chan []byte, feedMax), nudge: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 	s.coming = h
-	return h
+	if err := h.prepare(); err != nil {
+		return nil, err
+	}
+	h.put(hi.without(sequence - 1))
+	return h, nil
 }
 
 // put hands a handshake a datagram, or loses it when pion is slow: the reader of
@@ -130,7 +136,7 @@ func (h *handshake) isShut() bool {
 	}
 }
 
-// prepare makes pion's side of a handshake; nothing starts.
+// prepare makes pion's side of a handshake.
 func (h *handshake) prepare() (err error) {
 	o := []dtls.ServerOption{
 		dtls.WithPSK(h.psk),
@@ -165,7 +171,7 @@ func (c *Conn) own() *tls.Certificate {
 
 // begin lets the handshake run. The caller holds c.mu.
 func (h *handshake) begin() {
-	h.timer = time.AfterFunc(h.c.o.HalfOpenTimeout, h.shut)
+	h.timer = time.AfterFunc(h.c.o.HandshakeTimeout, h.shut)
 	h.c.running.Go(h.run)
 }
 
@@ -258,7 +264,7 @@ func (h *handshake) refuted() bool {
 func (h *handshake) refuse() {
 	h.c.stats.WrongKeys.Add(1)
 	h.c.keys.settle(h.trial, false)
-	h.c.send(h.from, alertRecord(h.sequence.Load(), decryptError))
+	h.c.send(h.from, alertRecord(h.sequence.Load()+h.ahead, decryptError))
 	h.shut()
 }
 
@@ -266,9 +272,7 @@ func (h *handshake) refuse() {
 func (c *Conn) fail(h *handshake) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h.admitted {
-		c.stats.Failed.Add(1)
-	}
+	c.stats.Failed.Add(1)
 	c.unlistLocked(h)
 	c.forgetCIDLocked(h.session)
 }

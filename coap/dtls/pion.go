@@ -1,6 +1,7 @@
 package dtls
 
 import (
+	"encoding/binary"
 	"net"
 	"os"
 	"time"
@@ -44,24 +45,24 @@ func (h *handshake) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo sends a datagram of pion's.
+// WriteTo sends a datagram of pion's, all but its request for a cookie.
 func (h *handshake) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if h.isShut() {
 		return 0, net.ErrClosed
 	}
-	h.written(b)
-	h.c.send(h.from, b)
+	sent := append([]byte(nil), b...)
+	h.written(sent)
+	if asksForCookie(sent) {
+		h.agree()
+	} else {
+		h.c.send(h.from, sent)
+	}
 	return len(b), nil
 }
 
-// written notes what pion says: the cookie that it asks for, which records it
-// used up, and its last flight.
+// written notes what pion says: which records it used up, and its last flight.
+// Its records in clear are numbered on from the device's hello [RFC 6347 4.2.1].
 func (h *handshake) written(b []byte) {
-	if cookie, ok := cookieOf(b); ok {
-		h.c.mu.Lock()
-		h.cookie = append([]byte(nil), cookie...)
-		h.c.mu.Unlock()
-	}
 	last, finished := false, false
 	for rest := b; len(rest) > 0; {
 		r, after, ok := nextRecord(rest)
@@ -70,6 +71,7 @@ func (h *handshake) written(b []byte) {
 		}
 		if r.epoch == 0 {
 			h.sequence.Add(1)
+			binary.BigEndian.PutUint64(r.raw[3:], r.sequence+h.ahead)
 		}
 		last = last || r.typ == typeChangeCipherSpec
 		finished = finished || r.epoch != 0

@@ -19,6 +19,7 @@ type proxy struct {
 	back   *net.UDPConn
 	client netip.AddrPort
 	hold   bool                   // keep what the client sends, and pass nothing on
+	twice  bool                   // what the client sends comes twice
 	loses  func(down []byte) bool // of what the server sends; mu is held
 	up     [][]byte               // what the client sent
 	in     int                    // bytes up and down by the present port
@@ -41,6 +42,9 @@ func newProxy(t testing.TB, to *net.UDPAddr) *proxy {
 			if !p.hold {
 				p.in += n
 				p.back.WriteTo(b[:n], p.to)
+				if p.twice {
+					p.back.WriteTo(b[:n], p.to)
+				}
 			}
 			p.mu.Unlock()
 		}

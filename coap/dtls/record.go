@@ -77,10 +77,12 @@ type hello struct {
 	sequence uint16 // message_seq: 0 without a cookie, 1 with
 	random   [randomBytes]byte
 	cookie   []byte
+
+	before, after, extensions []byte // all else of its body: version to session, suites and compressions, and the rest
 }
 
 // parseHello reads a whole ClientHello from a handshake record. It is strict
-// down to the extensions' lengths, since a hello costs memory; one in fragments
+// down to the extensions' lengths, since what follows costs memory; one in fragments
 // is none [RFC 6347 4.2.1 lets a server be so].
 func parseHello(body []byte) (h hello, ok bool) {
 	if len(body) < handshakeHeaderBytes || body[0] != typeClientHello {
@@ -96,15 +98,18 @@ func parseHello(body []byte) (h hello, ok bool) {
 		return hello{}, false
 	}
 	copy(h.random[:], b[2:])
+	whole := b
 	b = b[2+randomBytes:]
 	session, b, ok1 := vector(b, 1)
+	h.before = whole[:len(whole)-len(b)]
 	cookie, b, ok2 := vector(b, 1)
+	behind := b
 	suites, b, ok3 := vector(b, 2)
 	compressions, b, ok4 := vector(b, 1)
 	if !ok1 || !ok2 || !ok3 || !ok4 || len(session) > 32 || len(suites) < 2 || len(suites)%2 != 0 || len(compressions) == 0 {
 		return hello{}, false
 	}
-	h.cookie = cookie
+	h.cookie, h.after, h.extensions = cookie, behind[:len(behind)-len(b)], b
 	if len(b) == 0 { // no extensions at all
 		return h, true
 	}
@@ -123,15 +128,10 @@ func parseHello(body []byte) (h hello, ok bool) {
 	return h, true
 }
 
-// cookieOf returns the cookie of a HelloVerifyRequest that a datagram of ours
-// begins with.
-func cookieOf(datagram []byte) (cookie []byte, ok bool) {
+// asksForCookie reports whether a datagram of pion's is a HelloVerifyRequest.
+func asksForCookie(datagram []byte) bool {
 	r, _, ok := nextRecord(datagram)
-	if !ok || r.epoch != 0 || r.typ != typeHandshake || len(r.body) < handshakeHeaderBytes+2 || r.body[0] != typeHelloVerifyRequest {
-		return nil, false
-	}
-	cookie, _, ok = vector(r.body[handshakeHeaderBytes+2:], 1)
-	return cookie, ok && len(cookie) > 0
+	return ok && r.epoch == 0 && r.typ == typeHandshake && len(r.body) > 0 && r.body[0] == typeHelloVerifyRequest
 }
 
 // vector takes a vector with a length of n bytes off b.

@@ -67,9 +67,17 @@ func FuzzRecords(f *testing.F) {
 		for rest, ok := b, true; ok && len(rest) > 0; {
 			var body []byte
 			if body, rest, ok = dtls.NextRecord(rest); ok {
-				cookie, _ := dtls.ParseHello(body)
+				cookie, ok := dtls.ParseHello(body)
 				if len(cookie) > len(body) {
 					t.Error("a cookie longer than its hello")
+				}
+				if !ok {
+					continue
+				}
+				bare := dtls.Without(body)
+				again, _, whole := dtls.NextRecord(bare)
+				if cookie, ok := dtls.ParseHello(again); !ok || !whole || len(cookie) > 0 {
+					t.Errorf("% x without its cookie is % x", body, bare)
 				}
 			}
 		}

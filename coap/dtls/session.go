@@ -27,6 +27,7 @@ type session struct {
 	// Set once.
 	c    *Conn
 	from endpoint.Peer // where the handshake came from
+	born [8]byte       // of the random of the hello that began it
 
 	// Set by the end of the handshake.
 	number     uint32

@@ -5,11 +5,12 @@ import "sync/atomic"
 // Stats are counters since New, and sizes now.
 type Stats struct {
 	Garbage    uint64 // datagrams that are no DTLS, or belong to nothing
-	Shed       uint64 // hellos let go by because there were too many
-	Pushed     uint64 // half-open handshakes that made room for others
-	Disowned   uint64 // hellos with a cookie whose handshake is no more
+	Asked      uint64 // hellos that were asked for a cookie
+	Shed       uint64 // hellos with one, let go by because there were too many handshakes
+	Pushed     uint64 // handshakes that made room for others
+	Disowned   uint64 // hellos with a cookie that does not count, or no longer
 	Handshakes uint64 // that ended well
-	Failed     uint64 // that did not, after their cookie
+	Failed     uint64 // that did not
 	WrongKeys  uint64 // of these: the device does not have the key
 	Overflowed uint64 // datagrams lost because a session or the endpoint was slow
 	Truncated  uint64 // larger than a buffer of ours
@@ -19,12 +20,12 @@ type Stats struct {
 	Unsent     uint64 // datagrams for sessions that are no more
 	SendErrors uint64 // the socket refused it
 
-	Sessions, HalfOpen, Handshaking int // now
+	Sessions, Handshaking int // now
 }
 
 // counters are the atomic half of Stats.
 type counters struct {
-	Garbage, Shed, Pushed, Disowned, Handshakes, Failed, WrongKeys, Overflowed, Truncated, Moved, Proven, Throttled,
+	Garbage, Asked, Shed, Pushed, Disowned, Handshakes, Failed, WrongKeys, Overflowed, Truncated, Moved, Proven, Throttled,
 	Unsent, SendErrors atomic.Uint64
 }
 
@@ -32,13 +33,13 @@ type counters struct {
 func (c *Conn) Stats() Stats {
 	n := &c.stats
 	s := Stats{
-		Garbage: n.Garbage.Load(), Shed: n.Shed.Load(), Pushed: n.Pushed.Load(), Disowned: n.Disowned.Load(), Handshakes: n.Handshakes.Load(),
+		Garbage: n.Garbage.Load(), Asked: n.Asked.Load(), Shed: n.Shed.Load(), Pushed: n.Pushed.Load(), Disowned: n.Disowned.Load(), Handshakes: n.Handshakes.Load(),
 		Failed: n.Failed.Load(), WrongKeys: n.WrongKeys.Load(), Overflowed: n.Overflowed.Load(),
 		Truncated: n.Truncated.Load(), Moved: n.Moved.Load(), Proven: n.Proven.Load(), Throttled: n.Throttled.Load(),
 		Unsent: n.Unsent.Load(), SendErrors: n.SendErrors.Load(),
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.Sessions, s.HalfOpen, s.Handshaking = len(c.sessions), len(c.knocking), len(c.handshaking)
+	s.Sessions, s.Handshaking = len(c.sessions), len(c.handshaking)
 	return s
 }
