@@ -197,7 +197,8 @@ func (b *Book) Authenticate(_ context.Context, text string) (Identity, error) {
 	return who, nil
 }
 
-// LogIn tells whom a login stands for, which somebody else has proven.
+// LogIn tells whom a login stands for, which somebody else has proven;
+// ErrUnknownToken: nobody.
 func (b *Book) LogIn(l Login) (Identity, error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

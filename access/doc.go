@@ -22,9 +22,15 @@
 // grants anything: a route without a rule is refused by the server before it
 // starts. A rule names the roles that may; roles do not include each other.
 //
+// # Logins
+//
+// A user may have logins: how identity providers call him. Who proves one is
+// him, as with a token; what proves it is package oidc's.
+//
 // # Origins
 //
-// WithOrigin says with a request's context from which address it came. A store
+// WithOrigin says with a request's context from which address it came, and by
+// which way its user did. A store
 // puts that beside the actor of each event that the request leads to, in the
 // same commit; whoever asks for something need not pass it on.
 //

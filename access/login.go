@@ -40,9 +40,10 @@ type Login struct {
 // Fault says what is wrong with a login, and in which of its parts; nil: it can
 // stand for somebody.
 func (l Login) Fault() (part string, err error) {
+	if err := CheckIssuer(l.Issuer); err != nil {
+		return "issuer", err
+	}
 	switch {
-	case CheckIssuer(l.Issuer) != nil:
-		return "issuer", CheckIssuer(l.Issuer)
 	case !slices.Contains(LoginClaims, l.Claim):
 		return "claim", fmt.Errorf("is none of %s", strings.Join(LoginClaims, ", "))
 	case l.Subject == "":

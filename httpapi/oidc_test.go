@@ -290,6 +290,13 @@ func TestTheProviderIsDownAndOurTokensWork(t *testing.T) {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
 	}
+	c.tokens["fits"] = i.token("ann", claim{"pad", strings.Repeat("x", oidc.TokenBytesMax*3/4-250)})
+	if n := len(c.tokens["fits"]); n > oidc.TokenBytesMax || n < oidc.TokenBytesMax-200 {
+		t.Fatalf("it has %d bytes", n)
+	}
+	if r := c.do(ask{name: "as long as may be", as: "fits", path: "/v1/me"}); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
 	c.tokens["forged"] = c.tokens["ann's login"][:len(c.tokens["ann's login"])-8] + "AAAAAAAA"
 	c.tokens["over"] = i.token("ann", claim{"exp", 1})
 	c.tokens["long"] = i.token("ann", claim{"pad", strings.Repeat("x", oidc.TokenBytesMax)})

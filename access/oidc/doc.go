@@ -27,11 +27,11 @@
 //   - has the claim that names the user. email counts if email_verified says so
 //
 // The audience is what keeps apart what was meant for others, so it has to be
-// this server's own at the provider. Access tokens for it are what this is made for
-// (RFC 9068); not all providers mark them (at+jwt), so that JWT is taken too,
-// and with it an ID token, if its audience is this server: there are providers
-// and command lines with which people have nothing else. ID tokens of other
-// applications have other audiences.
+// this server's own at the provider. Access tokens for it are what this is made
+// for (RFC 9068); not all providers mark them (at+jwt), so that JWT is taken
+// too, and with it an ID token, if its audience is this server: there are
+// providers and command lines with which people have nothing else. ID tokens of
+// other applications have other audiences.
 //
 // # Which claim
 //
@@ -46,10 +46,11 @@
 //
 // Run asks it for its keys at the start, every Options.Every, and when a token
 // names a key that is not there, but not more than once in Options.Again,
-// however many do. Requests wait for that in waitersMax places, for waitMax at most. What the
-// provider withdrew is not taken from then on. While it cannot be reached, the
-// keys that it gave last go on for Options.Keep. Before and after that nobody is
-// let in by it (access.ErrCannotTell); tokens of this server do not need it.
+// however many do. Requests wait for that in waitersMax places, for waitMax at
+// most. What the provider withdrew is not taken from then on. While it cannot be
+// reached, the keys that it gave last go on for Options.Keep. Before and after
+// that nobody is let in by it (access.ErrCannotTell); tokens of this server do
+// not need it.
 //
 // Everything is fetched over TLS, from a provider on loopback in clear too, in
 // fetchWithin and documentBytesMax. Where to, the operator has said, so it

@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"behest/access"
@@ -26,9 +25,9 @@ func (p People) Authenticate(ctx context.Context, token string) (access.Identity
 		return access.Identity{}, err
 	}
 	who, err := p.Book.LogIn(l)
-	if errors.Is(err, access.ErrUnknownToken) {
+	if err != nil {
 		return access.Identity{}, refusedStranger
 	}
 	who.ExpiresAt, who.Via = until, access.ViaOIDC
-	return who, err
+	return who, nil
 }

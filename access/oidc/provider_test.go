@@ -274,8 +274,13 @@ func TestAProviderThatIsNotWhatItSays(t *testing.T) {
 func TestFromTLSNothingLeadsToClear(t *testing.T) {
 	plain := newIssuer(t)
 	var front *httptest.Server
-	front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": front.URL, "jwks_uri": plain.url + "/keys"})
+	keysAt := plain.url
+	front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			plain.provider.ServeHTTP(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": front.URL, "jwks_uri": keysAt + "/keys"})
 	}))
 	front.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
 	front.StartTLS()
@@ -290,6 +295,10 @@ func TestFromTLSNothingLeadsToClear(t *testing.T) {
 	p.client.Transport = guard{next: front.Client().Transport}
 	if _, err := p.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "is not https") || plain.askings() != 0 {
 		t.Errorf("its keys in clear: %v", err)
+	}
+	keysAt = front.URL
+	if k, err := p.fetch(t.Context()); err != nil || len(k) != 1 {
+		t.Errorf("its keys by TLS: %d, %v", len(k), err)
 	}
 }
 

@@ -264,3 +264,27 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// What a request costs more by a login, and what a forged one does.
+func BenchmarkVerify(b *testing.B) {
+	p, err := New(Options{Issuer: "https://login.example.org", Audience: audience, Now: func() time.Time { return noon }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.hold(keys{{Key: rsaKey.Public(), KeyID: "first"}, {Key: ecKeys["ES256"].Public(), KeyID: "ec"}}, nil)
+	i := issuer{url: p.o.Issuer}
+	pad := claim("pad", strings.Repeat("x", 800))
+	for name, d := range map[string]draft{
+		"RS256": i.good(pad), "ES256": i.good(pad, header("kid", "ec"), func(d *draft) { d.alg, d.key = "ES256", ecKeys["ES256"] }),
+		"forged": i.good(pad, func(d *draft) { d.key = otherKey }),
+	} {
+		token := d.sign(b)
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := p.Verify(b.Context(), token); (err == nil) == (name == "forged") {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
