@@ -175,6 +175,7 @@ func TestLineBreakInTheBodyIsNoToken(t *testing.T) {
 
 func TestALogShowsNoToken(t *testing.T) {
 	token := NewToken()
+	jwt := "eyJhbGciOiJFUzI1NiJ9." + strings.Repeat("aB3-_", 40) + "." + strings.Repeat("Zz", 43)
 	for _, row := range []struct{ name, text, want string }{
 		{"nothing", "/v1/me", "/v1/me"},
 		{"a token", token, token[:11] + "..."},
@@ -185,6 +186,10 @@ func TestALogShowsNoToken(t *testing.T) {
 		{"in capitals", "bh_" + strings.ToUpper(token[3:]), "bh_" + strings.ToUpper(token[3:11]) + "..."},
 		{"a device's name", "/v1/devices/bh_pump-7", "/v1/devices/bh_pump-7"},
 		{"the prefix alone", "bh_", "bh_"},
+		{"a provider's", "/v1/" + jwt + "/x", "/v1/eyJ.../x"},
+		{"a provider's, cut short", jwt[:80], "eyJ..."},
+		{"both", jwt + "," + token, "eyJ...," + token[:11] + "..."},
+		{"a device's name like that", "/v1/devices/eyJoe-" + strings.Repeat("x", 57), "/v1/devices/eyJoe-" + strings.Repeat("x", 57)},
 	} {
 		if got := Masked(row.text); got != row.want {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)

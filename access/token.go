@@ -58,26 +58,43 @@ func ParseToken(text string) (Token, error) {
 	return Token{ID: body[:idChars], Hash: sha256.Sum256([]byte(body[idChars:]))}, nil
 }
 
+// A provider's token begins like every JSON object in base64, and is longer than
+// the names that may stand in a path.
+const (
+	jwtPrefix   = "eyJ"
+	jwtCharsMin = 64
+)
+
 // Masked is text for the log: of what begins like a token only the id is left,
-// also of one that was cut short or misspelt.
+// also of one that was cut short or misspelt, and of an identity provider's
+// nothing.
 func Masked(text string) string {
+	text = masked(text, tokenPrefix, alphanumeric, idChars, idChars)
+	return masked(text, jwtPrefix, ofJWT, jwtCharsMin-len(jwtPrefix)-1, 0)
+}
+
+// masked leaves, of the characters of a kind that are behind a prefix, so many,
+// where there are more than may be.
+func masked(text, prefix string, kind func(byte) bool, may, left int) string {
 	from := 0
 	for {
-		at := strings.Index(text[from:], tokenPrefix)
+		at := strings.Index(text[from:], prefix)
 		if at < 0 {
 			return text
 		}
-		from += at + len(tokenPrefix)
+		from += at + len(prefix)
 		run := from
-		for run < len(text) && alphanumeric(text[run]) {
+		for run < len(text) && kind(text[run]) {
 			run++
 		}
-		if run-from > idChars {
-			text = text[:from+idChars] + "..." + text[run:]
-			from += idChars
+		if run-from > may {
+			text = text[:from+left] + "..." + text[run:]
+			from += left
 		}
 	}
 }
+
+func ofJWT(c byte) bool { return alphanumeric(c) || c == '.' || c == '-' || c == '_' }
 
 func alphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'

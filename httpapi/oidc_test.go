@@ -189,6 +189,13 @@ func TestOnePersonByTwoWaysIsOne(t *testing.T) {
 	approve("ann", 200, 1, "waits")
 	approve("bob's login", 200, 2, "goes")
 
+	c.srv.users = newPace(1, 2, time.Now) // and one rate is his
+	for n, as := range []string{"bob", "bob's login", "bob's login", "bob"} {
+		if r := c.do(ask{name: as, as: as, path: "/v1/me"}); (r.status == 429) != (n > 1) {
+			t.Errorf("request %d, as %s: %d", n, as, r.status)
+		}
+	}
+
 	r = c.do(ask{name: "how they came", as: "admin", path: "/v1/events?type=approval.approved"})
 	var page EventPage
 	if err := json.Unmarshal([]byte(r.body), &page); err != nil || len(page.Items) != 2 {
@@ -305,6 +312,7 @@ func TestTheProviderIsDownAndOurTokensWork(t *testing.T) {
 			t.Errorf("%s: %d %v %s", as, r.status, r.header, r.body)
 		}
 	}
+	c.do(ask{name: "in the path", as: "ann", path: "/v1/users/" + c.tokens["ann's login"]})
 	log := c.log.String()
 	for as, token := range c.tokens {
 		for part := range strings.SplitSeq(token, ".") {
