@@ -59,6 +59,7 @@ type Dispatcher struct {
 	generation atomic.Uint64 // of presentations; drawn inside commits
 	stirred    atomic.Bool   // something was told that a commit did
 	waits      waits
+	waking     waking
 	types      types
 	windows    windows
 	watched    watched       // gates whose executions have moved
@@ -102,6 +103,7 @@ func New(store Store, presenter Presenter, o Options) *Dispatcher {
 		door:     o.Door,
 		seals:    newSeals(o.Key),
 		waits:    newWaits(),
+		waking:   newWaking(),
 		types:    newTypes(),
 		windows:  newWindows(),
 		watched:  newWatched(),
@@ -182,8 +184,12 @@ func (d *Dispatcher) runPresent(ctx context.Context) error {
 			return nil
 		case <-d.again:
 		}
-		err := d.presentAll(ctx, starting)
-		if err == nil && !starting {
+		err := d.presentAll(ctx)
+		switch {
+		case err != nil:
+		case starting:
+			d.waking.over()
+		default:
 			err = d.lookAnew(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -207,14 +213,8 @@ func (d *Dispatcher) lookAnew(ctx context.Context) error {
 	return nil
 }
 
-// presentAll gives every device that has something open its turn. When the
-// process is starting, no exchange of the one before it is under way any more:
-// what goes once is given up.
-func (d *Dispatcher) presentAll(ctx context.Context, starting bool) error {
-	before := nothing
-	if starting {
-		before = (*visit).giveUp
-	}
+// presentAll gives every device that has something open its turn.
+func (d *Dispatcher) presentAll(ctx context.Context) error {
 	for after := int64(0); ; {
 		handles, err := d.store.Busy(ctx, after, groupMax)
 		if err != nil {
@@ -226,7 +226,7 @@ func (d *Dispatcher) presentAll(ctx context.Context, starting bool) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(parallelMax)
 		for _, h := range handles {
-			g.Go(func() error { return d.giveTurn(gctx, h, before) })
+			g.Go(func() error { return d.giveTurn(gctx, h, nothing) })
 		}
 		if err := g.Wait(); err != nil {
 			return err

@@ -159,6 +159,31 @@ func TestWhatGoesOnceIsNotInASecondAnswer(t *testing.T) {
 	})
 }
 
+// TestWhatWentOnceBeforeADeathIsNotShownToWhoComesFirst: a device that is heard
+// of before the loops have begun is shown nothing of an exchange that is over.
+func TestWhatWentOnceBeforeADeathIsNotShownToWhoComesFirst(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.ready("pump")
+		w.declare(command.Type{Name: "pump.start", Policy: command.Policy{Redelivery: command.Once}})
+		i := w.issue("pump")
+		w.check(i.Command.ID, command.Sent, command.NoCause)
+		w.still = true
+		w.restart()
+		if err := w.Refresh(w.ctx(), h, there, 0); err != nil {
+			t.Fatal(err)
+		}
+		if list := w.screen.on(h).List; len(list) != 0 {
+			t.Errorf("it is shown %v", seqs(list))
+		}
+		w.check(i.Command.ID, command.TimedOut, command.Unacknowledged)
+		again := w.issue("pump") // of this life: it is in its exchange
+		if err := w.Refresh(w.ctx(), h, there, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.check(again.Command.ID, command.Sent, command.NoCause)
+	})
+}
+
 func TestCancelIsHonest(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h := w.ready("pump")

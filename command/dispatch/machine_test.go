@@ -287,7 +287,7 @@ func (m *machine) revive() {
 
 // bury ends what is left of a process, and forgets what was in the air.
 func (m *machine) bury(p *process) {
-	m.model.hear(p.stage.told())
+	m.model.hear(p.stage)
 	p.drop()
 	m.p = nil
 	m.sum.commits += p.disk.commits

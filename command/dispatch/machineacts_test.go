@@ -358,13 +358,13 @@ func (m *machine) register() {
 		r.Lifetime = time.Minute
 	}
 	greatest := m.model.greatest[d.name]
-	switch rapid.IntRange(0, 9).Draw(m.t, "last") {
+	switch rapid.IntRange(0, 11).Draw(m.t, "last") {
 	case 6, 7:
 		r.Last = &greatest
-	case 8:
-		low := greatest / 2
+	case 8, 9, 10:
+		low := m.model.reported[d.name] - min(m.model.reported[d.name], 1) // it forgot its last one, at least
 		r.Last = &low
-	case 9:
+	case 11:
 		high := greatest + uint32(rapid.SampledFrom([]int{5, 2000, 1 << 20}).Draw(m.t, "ahead"))
 		r.Last = &high
 	}
@@ -381,6 +381,7 @@ func (m *machine) register() {
 	m.note("%s registers, window %d, last %s: %v", d.name, window, last, err)
 	switch {
 	case err == nil:
+		m.model.remembers(d.name, r.Last)
 		if d.known() && d.handle != h {
 			m.t.Fatalf("%s had the handle %d and now has %d", d.name, d.handle, h)
 		}
@@ -389,6 +390,7 @@ func (m *machine) register() {
 			m.model.greatest[d.name] = *r.Last // no number up to there is ever given
 		}
 	case answerOf(err) == unsure:
+		m.model.reported[d.name] = 0 // nobody knows what it is taken to have forgotten
 	default:
 		d.window = before
 	}
@@ -401,8 +403,11 @@ func (m *machine) observe() {
 	}
 	dev, p, err := m.p.Observe(background, d.name, d.speaker(), d.observation())
 	m.note("%s observes: %v %v", d.name, err, seqs(p.List))
-	if err == nil {
-		m.p.stage.observed(dev, p)
+	if err != nil {
+		return
+	}
+	if over := m.p.stage.observed(dev, p); len(over) > 0 {
+		m.arrive(d, device.Observation{}, over, command.DeliverySilent)
 	}
 }
 

@@ -205,6 +205,53 @@ func (k *model) shown() {
 	k.shows = nil
 }
 
+// leave: what goes once is in no answer after the exchange that it left in, and in
+// none of another process, unless the device has said that it is there. Within one
+// the transport may begin another before the end of the first is on disk.
+func (k *model) leave() {
+	for _, s := range k.left {
+		name := k.handles[s.handle]
+		for _, e := range s.list {
+			p := k.numbers[name][e.Seq]
+			if p == nil || e.Cancel || p.life.view.Command.Policy.Redelivery != command.Once {
+				continue
+			}
+			if p.left.of == nil {
+				p.left = s.exchange
+			}
+			there := k.arrived[arrivalKey{name, e.Seq, command.DeliveryAcked, false}]
+			for _, status := range []command.Status{command.StatusRunning, command.StatusSuccess, command.StatusFailure, command.StatusRejected, command.StatusCanceled} {
+				there = there || k.said[reportKey{name, e.Seq, status}]
+			}
+			again := p.left.of != s.of || s.get && p.left != s.exchange
+			k.must(there || !again, "%s goes once, left for %s under %d in one exchange, and in another, is %s", p.life.label(), name, e.Seq, p.state)
+		}
+	}
+	k.left = nil
+}
+
+// remembers notes what a registration says: what the device has then on the wire
+// is to end.
+func (k *model) remembers(name string, last *uint32) {
+	if last == nil || *last >= k.reported[name] {
+		return
+	}
+	k.reported[name] = *last
+	for _, l := range k.lives {
+		if p := l.xs[name]; p != nil && p.state.OnWire() {
+			k.forgot = append(k.forgot, p)
+		}
+	}
+}
+
+// forgets: nobody waits for what a device forgot.
+func (k *model) forgets() {
+	for _, p := range k.forgot {
+		k.must(!p.state.OnWire(), "%s on %s is %s, and the device has forgotten it", p.life.label(), p.device, p.state)
+	}
+	k.forgot = nil
+}
+
 // heads: what can leave leaves.
 func (k *model) heads() {
 	p := k.m.p
@@ -373,6 +420,7 @@ func (k *model) report(d *thing, seq uint32, r command.Report) {
 		k.must(code == command.CodeNotFound, "a report on a number that was never given is answered %v", err)
 		return
 	}
+	k.reported[d.name] = max(k.reported[d.name], seq)
 	k.must(code != command.CodeNotFound, "%s was given %d, and is told that there is no such number", d.name, seq)
 	first := p.state.OnWire() || p.state == timedOut && !p.settled
 	if p.state != timedOut { // a clock may lapse just now

@@ -22,12 +22,15 @@ type model struct {
 
 	numbers  map[string]map[uint32]*part // by device: whose a number is
 	greatest map[string]uint32           // by device: that was given
+	reported map[string]uint32           // by device: the greatest that it reported on, for sure
+	forgot   []*part                     // was on the wire to a device that then showed to remember less
 	said     map[reportKey]bool          // by devices
 	arrived  map[arrivalKey]bool
 	lost     map[string]bool // devices that said what they remember
 	removed  map[string]bool
 	emptied  map[string]bool // by somebody who canceled all that they had
 	shows    []show
+	left     []leaving
 	handles  map[int64]string
 	online   map[string]bool
 
@@ -87,7 +90,8 @@ type part struct {
 	late    bool
 	settled bool
 	cause   string
-	event   int64 // that said that it was sent
+	event   int64    // that said that it was sent
+	left    exchange // the first that it left in
 	endedAt time.Time
 	once    bool      // it has ended before
 	ready   time.Time // since when it could leave
@@ -99,7 +103,7 @@ type part struct {
 
 func newModel(m *machine) *model {
 	return &model{
-		m: m, byID: map[command.ID]*life{}, numbers: map[string]map[uint32]*part{}, greatest: map[string]uint32{},
+		m: m, byID: map[command.ID]*life{}, numbers: map[string]map[uint32]*part{}, greatest: map[string]uint32{}, reported: map[string]uint32{},
 		said: map[reportKey]bool{}, arrived: map[arrivalKey]bool{}, lost: map[string]bool{}, removed: map[string]bool{}, emptied: map[string]bool{}, handles: map[int64]string{}, online: map[string]bool{},
 	}
 }
@@ -130,7 +134,7 @@ func (k *model) must(ok bool, format string, args ...any) {
 // look reads what is new in the log, and all of the store.
 func (k *model) look() {
 	k.m.sum.looks++
-	k.hear(k.m.p.stage.told())
+	k.hear(k.m.p.stage)
 	rows := k.read()
 	for _, e := range k.events() {
 		k.follow(e, rows)
@@ -138,12 +142,17 @@ func (k *model) look() {
 	k.compare(rows)
 	k.held, k.forward, k.looked = k.m.p.clock.Held(), 0, time.Now()
 	k.shown()
+	k.leave()
+	k.forgets()
 	k.heads()
 	k.rollbacks()
 	k.clocks()
 }
 
-func (k *model) hear(shows []show) { k.shows = append(k.shows, shows...) }
+func (k *model) hear(s *stage) {
+	shows, left := s.told()
+	k.shows, k.left = append(k.shows, shows...), append(k.left, left...)
+}
 
 // reading is all commands and executions as the store has them.
 type reading struct {

@@ -218,6 +218,22 @@ type stage struct {
 	mu     sync.Mutex
 	boards map[int64]*board
 	shows  []show
+	begun  int // exchanges
+	left   []leaving
+}
+
+// exchange is one with a device; of a process, since it ends with that.
+type exchange struct {
+	of  *process
+	n   int
+	get bool // the answer to a GET, beside which a notification may be under way
+}
+
+// leaving is a list that left in an exchange.
+type leaving struct {
+	handle int64
+	exchange
+	list []command.Entry
 }
 
 // show is a list that was handed to the transport, and how far the log was.
@@ -235,6 +251,8 @@ type board struct {
 	dirty  bool                  // the observer was not sent this list
 	pulled bool                  // nothing has changed since its last turn
 	flight *command.Presentation // an exchange that nobody has answered yet, as it began
+	now    exchange              // that one
+	to     device.Observation    // where it goes
 }
 
 func newStage(p *process) *stage { return &stage{p: p, boards: map[int64]*board{}} }
@@ -281,9 +299,15 @@ func (s *stage) take(d device.Device, p command.Presentation, end command.Place)
 func (s *stage) advance(b *board) {
 	if b.dirty && b.flight == nil && b.dev.Online(s.p.clock.Now()) {
 		b.dirty = false
-		began := b.shown
-		b.flight = &began
+		s.begin(b, b.shown)
 	}
+}
+
+// begin begins an exchange. [mu held]
+func (s *stage) begin(b *board, p command.Presentation) {
+	s.begun++
+	b.flight, b.now, b.to = &p, exchange{of: s.p, n: s.begun}, b.dev.Observation
+	s.left = append(s.left, leaving{b.dev.Handle, b.now, p.List})
 }
 
 // pulls lists devices for which more is waiting than their list shows.
@@ -322,9 +346,10 @@ func (s *stage) answered(h int64, now bool) (list []command.Entry, o device.Obse
 	list = b.flight.List
 	if now {
 		list, b.dirty = b.shown.List, false
+		s.left = append(s.left, leaving{h, b.now, list})
 	}
 	b.flight = nil
-	return list, b.dev.Observation, true
+	return list, b.to, true
 }
 
 // goOn begins what the end of an exchange made room for.
@@ -356,8 +381,8 @@ func (s *stage) free(h int64) bool {
 }
 
 // observed begins an observation with the list that answers it. What was under
-// way for an earlier one is over.
-func (s *stage) observed(d device.Device, p command.Presentation) {
+// way for an earlier one is over: over is what that carried.
+func (s *stage) observed(d device.Device, p command.Presentation) (over []command.Entry) {
 	end, err := s.p.store.End(context.Background())
 	if err != nil {
 		panic(err)
@@ -366,16 +391,20 @@ func (s *stage) observed(d device.Device, p command.Presentation) {
 	defer s.mu.Unlock()
 	s.take(d, p, end)
 	b := s.boards[d.Handle]
+	if b.flight != nil {
+		over = slices.Concat(b.flight.List, b.shown.List)
+	}
 	if b.shown.Generation == p.Generation {
 		b.dirty, b.flight = false, nil
 		if len(p.List) > 0 {
-			began := p
-			b.flight = &began
+			s.begin(b, p)
 		}
 	}
+	return over
 }
 
-// heardList takes in a list that answers a device's own request.
+// heardList takes in a list that answers a device's own request, and leaves with
+// that.
 func (s *stage) heardList(d device.Device, p command.Presentation) {
 	end, err := s.p.store.End(context.Background())
 	if err != nil {
@@ -383,16 +412,19 @@ func (s *stage) heardList(d device.Device, p command.Presentation) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.begun++
+	s.left = append(s.left, leaving{d.Handle, exchange{of: s.p, n: s.begun, get: true}, p.List})
 	s.take(d, p, end)
 }
 
-// told takes the lists that were handed over since it was last asked.
-func (s *stage) told() []show {
+// told takes the lists that were handed over since it was last asked, and those
+// that left.
+func (s *stage) told() ([]show, []leaving) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := s.shows
-	s.shows = nil
-	return out
+	out, left := s.shows, s.left
+	s.shows, s.left = nil, nil
+	return out, left
 }
 
 // carried is what a list carries.

@@ -3,6 +3,8 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -16,13 +18,41 @@ func (d *Dispatcher) Pull(ctx context.Context, handle int64) error {
 	return err
 }
 
-// giveUp gives up what goes once and was sent.
-func (v *visit) giveUp() error {
-	open, err := v.tx.Open(v.dev.Handle)
-	if err != nil {
-		return err
+// waking is which devices had a turn in this process, until all of them had. What
+// went once to the others was in an exchange of the process before, which is over.
+type waking struct {
+	mu  sync.Mutex
+	had map[int64]bool // nil: all had
+}
+
+func newWaking() waking { return waking{had: make(map[int64]bool)} }
+
+// first reports whether it is the device's first turn.
+func (w *waking) first(handle int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.had != nil && !w.had[handle]
+}
+
+// note notes that a device had its turn, on disk.
+func (w *waking) note(handle int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.had != nil {
+		w.had[handle] = true
 	}
-	for _, x := range open {
+}
+
+// over notes that all had.
+func (w *waking) over() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.had = nil
+}
+
+// giveUp gives up what goes once and was sent by a process before this one.
+func (v *visit) giveUp() error {
+	for _, x := range slices.Clone(v.open) {
 		if x.State != command.Sent || x.Command.Policy.Redelivery != command.Once {
 			continue
 		}

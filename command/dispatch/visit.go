@@ -23,6 +23,7 @@ type visit struct {
 	open     []command.Execution // what is open on it, if that was read already; nil: it was not
 	reported uint32              // see command.Presentation
 	revived  bool                // likewise
+	first    bool                // it is the device's first turn in this process
 
 	// What there is to tell after the commit.
 	shown    command.Presentation
@@ -84,6 +85,9 @@ func (d *Dispatcher) failed(err error) error {
 // tell tells what v committed.
 func (d *Dispatcher) tell(v *visit) {
 	d.stirred.Store(true)
+	if v.first {
+		d.waking.note(v.dev.Handle)
+	}
 	if !v.answers {
 		d.presenter.Present(v.dev, v.shown)
 	}
@@ -105,6 +109,11 @@ func (v *visit) turn() error {
 			return err
 		}
 		v.open = open
+	}
+	if v.first = v.d.waking.first(v.dev.Handle); v.first {
+		if err := v.giveUp(); err != nil {
+			return err
+		}
 	}
 	if err := v.undoes(); err != nil {
 		return err
