@@ -112,7 +112,10 @@ func (c *conn) tally(ctx context.Context, n int64) (t command.Tally, err error) 
 }
 
 // progress are the columns that change, in the order of progressColumns.
-const progressColumns = `seq, state, effect, settled, deadline, course, report`
+const (
+	progressColumns = `seq, ` + movedColumns
+	movedColumns    = `state, effect, settled, deadline, course, report`
+)
 
 func progressValues(x *command.Execution) []driver.Value {
 	kept := stored(*x)

@@ -39,16 +39,21 @@ var Migrations = migrations
 // Exec runs SQL on the writer's connection, inside a commit.
 func Exec(t ledger.Tx, q string) error { return t.(*tx).w.exec(q) }
 
-// Reprepared is how often each statement of the writer and of one reader was
-// prepared again. It waits for nobody: the store must be idle.
+// Reprepared is how often each statement of the writer and of the readers was
+// prepared again, on the connection where that was most often. It waits for
+// nobody: the store must be idle.
 func Reprepared(s *Store) map[string]int {
 	again := make(map[string]int)
-	r := <-s.readers
-	defer func() { s.readers <- r }()
-	for _, c := range []*conn{s.w.conn, r} {
+	all := []*conn{s.w.conn}
+	for range cap(s.readers) {
+		r := <-s.readers
+		defer func() { s.readers <- r }()
+		all = append(all, r)
+	}
+	for _, c := range all {
 		for text, stmt := range c.stmts {
 			// The driver keeps the count, and does not tell.
-			again[text] += int(reflect.ValueOf(stmt.s).Elem().FieldByName("repreps").Int())
+			again[text] = max(again[text], int(reflect.ValueOf(stmt.s).Elem().FieldByName("repreps").Int()))
 		}
 	}
 	return again

@@ -42,6 +42,13 @@ func (s *Store) Commands(ctx context.Context, f command.Filter) (views []command
 	return views, false, err
 }
 
+// ofDevice are the commands on a device of a name, which is asked for three
+// times: what was sent, what is open, and what ended without being sent, each by
+// its index.
+const ofDevice = `SELECT coalesce(x.head, x.n) FROM device d JOIN command x ON x.device = d.handle AND x.seq IS NOT NULL WHERE d.name = +?
+	UNION ALL SELECT coalesce(x.head, x.n) FROM device d JOIN command x ON x.device = d.handle AND x.state < 8 WHERE d.name = +?
+	UNION ALL SELECT coalesce(x.head, x.n) FROM device d JOIN command x ON x.device = d.handle AND x.seq IS NULL AND x.state >= 8 WHERE d.name = +?`
+
 // history is the query behind a filter. Its first argument is the row before
 // which it begins.
 type history struct {
@@ -60,7 +67,7 @@ func newHistory(f command.Filter) history {
 		q.args = append(q.args, args...)
 	}
 	if f.Device != "" {
-		and(`h.n IN (SELECT coalesce(x.head, x.n) FROM command x WHERE x.device = (SELECT handle FROM device WHERE name = +?))`, f.Device)
+		and(`h.n IN (`+ofDevice+`)`, f.Device, f.Device, f.Device)
 	}
 	if f.Type != "" {
 		and(`h.kind IN (SELECT n FROM kind WHERE type = +?)`, f.Type)

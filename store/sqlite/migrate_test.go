@@ -4,9 +4,11 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,11 +66,13 @@ func TestAnOlderStoreIsCarriedOver(t *testing.T) {
 		t.Errorf("before: got (-) and want (+) differ:\n%s", d)
 	}
 
+	histories := query(t, path, `SELECT d.name || ' ' || count(DISTINCT coalesce(x.head, x.n)) FROM device d LEFT JOIN command x ON x.device = d.handle GROUP BY d.handle`)
 	s, err := sqlite.Open(ctx, path, sqlite.Options{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	go s.Run(ctx)
+	oldHistories(t, s, histories)
 	oldReports(t, s)
 	oldFleet(t, s)
 	typ := command.Type{Name: "pump.start", Policy: command.Policy{WireCode: 7}, CreatedAt: time.UnixMilli(5).UTC(), CreatedBy: "ann@example.org"}
@@ -86,6 +90,23 @@ func TestAnOlderStoreIsCarriedOver(t *testing.T) {
 	want.Schema, want.Types = sqlite.Newest(t), 1
 	if d := cmp.Diff(check(), want); d != "" {
 		t.Errorf("after: got (-) and want (+) differ:\n%s", d)
+	}
+}
+
+// oldHistories sees that each device has as many commands as it had.
+func oldHistories(t *testing.T, s *sqlite.Store, want []string) {
+	t.Helper()
+	var got []string
+	for _, line := range want {
+		name, _, _ := strings.Cut(line, " ")
+		views, _, err := s.Commands(context.Background(), command.Filter{Device: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(name, " ", len(views)))
+	}
+	if d := cmp.Diff(got, want); d != "" || len(want) == 0 {
+		t.Errorf("histories: got (-) and want (+) differ:\n%s", d)
 	}
 }
 

@@ -165,6 +165,11 @@ func TestNoQueryReadsAWholeTable(t *testing.T) {
 		if strings.Contains(text, "json_extract(body, '$.state')") && !strings.Contains(strings.Join(plan, "\n"), "gate_awaiting") {
 			t.Errorf("gates that wait for approvals are looked for among all: %s: %q", text, plan)
 		}
+		for _, index := range []string{"command_seq", "command_open", "command_unsent"} {
+			if strings.Contains(text, "h.n IN (SELECT coalesce(x.head, x.n)") && !strings.Contains(strings.Join(plan, "\n"), "INDEX "+index+" (device=?") {
+				t.Errorf("a device's history is looked for without %s: %s: %q", index, text, plan)
+			}
+		}
 		for _, line := range plan {
 			// Lists go along a key from where they begin, meta is five rows, and
 			// what is pending will not be for long. Who takes over a wire code looks

@@ -218,10 +218,25 @@ func (t *tx) End(commandN int64) (first bool, err error) {
 	return changed == 1, nil
 }
 
+// An execution gets its number when it is sent, and keeps it. To write it again
+// with each move would change the page that the device has in the index of
+// numbers: saveMoved leaves it alone, and moves only what has that number.
+const (
+	saveMoved = `UPDATE command SET (version, ` + movedColumns + `) = (version + 1, ?2, ?3, ?4, ?5, ?6, ?7)
+		WHERE n = +?8 AND version = +?9 AND seq IS +?1 AND device IS NOT NULL`
+	saveNumbered = `UPDATE command SET (version, ` + progressColumns + `) = (version + 1, ?, ?, ?, ?, ?, ?, ?)
+		WHERE n = +? AND version = +? AND device IS NOT NULL`
+)
+
 func (t *tx) Save(x *command.Execution) error {
 	values := append(progressValues(x), x.N, x.Version)
-	changed, _, err := t.write(`UPDATE command SET (version, `+progressColumns+`) = (version + 1, ?, ?, ?, ?, ?, ?, ?)
-		WHERE n = +? AND version = +? AND device IS NOT NULL`, values...)
+	changed, err := int64(0), error(nil)
+	if x.State != command.Sent { // else it has most likely just got its number
+		changed, _, err = t.write(saveMoved, values...)
+	}
+	if changed == 0 && err == nil {
+		changed, _, err = t.write(saveNumbered, values...)
+	}
 	if isDuplicate(err) {
 		return command.Errorf(command.CodeConflict, "number %d of device %q is taken", x.Seq, x.Name)
 	}

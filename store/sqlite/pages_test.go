@@ -1,0 +1,110 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
+	"testing"
+	"time"
+
+	"behest/command"
+	"behest/command/ledger"
+)
+
+// TestOldExecutionsCostATargetOnePage counts the pages that a command on many
+// devices changes, each of which has a page of old executions in the index of
+// numbers: that page changes when it is sent, and not when it is written out or
+// moves on.
+func TestOldExecutionsCostATargetOnePage(t *testing.T) {
+	const devices, old, few = 100, 400, 50
+	s, l, dir := loaded(t, devices)
+	ctx := context.Background()
+	names := make([]string, devices)
+	ended := func(seq uint32) []command.Execution {
+		xs := make([]command.Execution, devices)
+		for i := range xs {
+			xs[i] = command.Execution{Device: int64(1 + i), Seq: seq, State: command.TimedOut, SentAt: time.UnixMilli(4), EndedAt: time.UnixMilli(5)}
+		}
+		return xs
+	}
+	if err := s.Update(ctx, ledger.Issues, func(tx ledger.Tx) (err error) {
+		for i := range names {
+			d, derr := tx.Device(int64(1 + i))
+			names[i], d.LastSeq = d.Name, old+1
+			err = errors.Join(err, derr, tx.SaveDevice(&d))
+		}
+		for k := range old {
+			err = errors.Join(err, tx.AddCommand(l.command(1, names...), ended(uint32(1+k))))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	c, xs := l.command(2, names...), ended(0)
+	for i := range xs {
+		xs[i] = command.Execution{Device: int64(1 + i), Name: names[i], State: command.Queued, QueuedAt: c.CreatedAt}
+	}
+	moved := func(kind command.Kind) func(ledger.Tx) error {
+		return func(tx ledger.Tx) (err error) {
+			for i := range xs {
+				next, verdict := xs[i].Step(command.Trigger{Kind: kind, Seq: old + 1, Attempts: 1, Report: command.Report{Status: command.StatusSuccess}}, c.CreatedAt)
+				if verdict != command.Moved {
+					t.Fatalf("%s: %s", kind, verdict)
+				}
+				err, xs[i] = errors.Join(err, tx.Save(&next)), next
+			}
+			return err
+		}
+	}
+	for _, step := range []struct {
+		name        string
+		do          func(ledger.Tx) error
+		least, most int
+	}{
+		{"written out", func(tx ledger.Tx) error { return tx.AddCommand(c, xs) }, 1, few},
+		{"sent", moved(command.Release), devices, devices + few},
+		{"delivered", moved(command.Ack), 1, few},
+		{"over", moved(command.ReportSuccess), 1, few},
+	} {
+		truncate(t, file(dir))
+		if err := s.Update(ctx, ledger.Issues, step.do); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if n := changed(t, file(dir)); n < step.least || n > step.most {
+			t.Errorf("%s: %d pages changed for %d devices, not %d to %d", step.name, n, devices, step.least, step.most)
+		} else {
+			t.Logf("%s: %d pages", step.name, n)
+		}
+	}
+}
+
+// changed is how many pages the log of the database at path has.
+func changed(t *testing.T, path string) int {
+	t.Helper()
+	const header, frame = 32, 24 + 4096
+	info, err := os.Stat(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int((info.Size() - header) / frame)
+}
+
+// truncate copies the log of the database at path into it, and empties the log.
+func truncate(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var busy, log, copied int
+	if err := db.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &copied); err != nil || busy != 0 {
+		t.Fatalf("empty the log: %v, busy %d", err, busy)
+	}
+}
