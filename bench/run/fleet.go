@@ -29,8 +29,8 @@ const (
 	fleetBound   = 10 * time.Minute      // for one command to be released
 )
 
-// fleet measures, with devices that are not there, what old executions cost a
-// target; then commands over many devices that are there: what a target costs,
+// fleet measures what old executions cost a target, first with devices that are
+// not there, then with the same when they are; then commands over many devices that are there: what a target costs,
 // and what they cost others.
 func fleet(ctx context.Context, b *bench) error {
 	if err := b.ages(ctx); err != nil {
@@ -96,6 +96,7 @@ type passage struct {
 	accepted time.Duration // until it was answered
 	released time.Duration // until nothing of it waited any more
 	cpu      time.Duration // of the server, meanwhile
+	wrote    int64         // bytes that it wrote to files, likewise
 }
 
 // release issues a command, and waits until all its devices have left the list
@@ -103,7 +104,7 @@ type passage struct {
 func (s *site) release(ctx context.Context, t operator.Targets) (passage, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, fleetBound, errors.New("it takes too long until all are released"))
 	defer cancel()
-	before, err := s.cpu()
+	before, err := s.spent()
 	if err != nil {
 		return passage{}, err
 	}
@@ -122,9 +123,31 @@ func (s *site) release(ctx context.Context, t operator.Targets) (passage, error)
 		}
 	}
 	p.released = time.Since(begun)
-	now, err := s.cpu()
-	p.cpu = now - before
+	now, err := s.spent()
+	p.cpu = now.cpu - before.cpu
+	p.wrote = now.wrote - before.wrote
 	return p, err
+}
+
+// add adds what another passage took of the server.
+func (p *passage) add(other passage) {
+	p.devices += other.devices
+	p.cpu += other.cpu
+	p.wrote += other.wrote
+}
+
+// each is what a passage took of the server for one device.
+func (p *passage) each() passage {
+	n := max(p.devices, 1)
+	return passage{devices: 1, cpu: p.cpu / time.Duration(n), wrote: p.wrote / int64(n)}
+}
+
+// spent is what the server has spent so far, as a passage has it.
+func (s *site) spent() (p passage, err error) {
+	var errs [2]error
+	p.cpu, errs[0] = s.cpu()
+	p.wrote, errs[1] = writtenBy(s.server.PID())
+	return p, join(errs[0], errs[1])
 }
 
 // out reports whether c has left for all devices but those that are late: one
@@ -194,7 +217,24 @@ func (b *bench) ages(ctx context.Context) (err error) {
 		}
 		defer func() { err = join(err, sites[i].close()) }()
 	}
-	var wall, cpu [2]times
+	if err := b.age(ctx, sites, n, "not there"); err != nil {
+		return err
+	}
+	for _, s := range sites {
+		if err := s.populate(ctx, awayPrefix, n, crowd.Hooks{}); err != nil {
+			return err
+		}
+		if err := s.join(ctx, n); err != nil {
+			return err
+		}
+	}
+	return b.age(ctx, sites, n, "there, reports included")
+}
+
+// age issues to the n devices of each of two sites in turns, the old one last.
+func (b *bench) age(ctx context.Context, sites [2]*site, n int, who string) error {
+	var wall [2]times
+	var all [2]passage
 	for turn := range fleetTurns {
 		for k := range sites {
 			i := (k + turn) % 2 // who begins has no advantage
@@ -203,16 +243,21 @@ func (b *bench) ages(ctx context.Context) (err error) {
 				return err
 			}
 			wall[i] = append(wall[i], p.released/time.Duration(n))
-			cpu[i] = append(cpu[i], p.cpu/time.Duration(n))
+			all[i].add(p)
 		}
 	}
-	more := fmt.Sprintf("per target of %d that are not there, medians of %d turns", n, fleetTurns)
+	young, old := all[0].each(), all[1].each()
 	b.table.add(fmt.Sprintf("%d old executions beside none, time", b.old), fmt.Sprintf("%.2f", ratio(wall[1].at(50), wall[0].at(50))), "1.2",
-		fmt.Sprintf("%v, %v; %s", shown(wall[1].at(50)), shown(wall[0].at(50)), more))
-	b.table.add("the same, server CPU", fmt.Sprintf("%.2f", ratio(cpu[1].at(50), cpu[0].at(50))), "1.2",
-		fmt.Sprintf("%v, %v", shown(cpu[1].at(50)), shown(cpu[0].at(50))))
+		fmt.Sprintf("%v, %v; per target of %d that are %s, medians of %d turns", shown(wall[1].at(50)), shown(wall[0].at(50)), n, who, fleetTurns))
+	b.table.add("the same, server CPU", fmt.Sprintf("%.2f", ratio(old.cpu, young.cpu)), "1.2",
+		fmt.Sprintf("%v, %v; of all turns", shown(old.cpu), shown(young.cpu)))
+	b.table.add("the same, bytes written to files", fmt.Sprintf("%.2f", float64(old.wrote)/float64(max(young.wrote, 1))), "1.2",
+		fmt.Sprintf("%d, %d; of all turns", old.wrote, young.wrote))
 	return nil
 }
+
+// awayPrefix begins the names of the devices of fill, which may come later.
+const awayPrefix = "away"
 
 // fillGroup is how many rows a commit of fill has.
 const fillGroup = 1000
@@ -235,7 +280,7 @@ func fill(ctx context.Context, dir string, devices, old int) error {
 	for from := 0; from < devices && err == nil; from += fillGroup {
 		err = store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
 			for i := from; i < min(from+fillGroup, devices); i++ {
-				all[i] = device.Device{Name: fmt.Sprintf("away-%06d", i), CreatedAt: at}
+				all[i] = device.Device{Name: fmt.Sprintf("%s-%d", awayPrefix, i), CreatedAt: at}
 				if err := tx.AddDevice(&all[i]); err != nil {
 					return err
 				}

@@ -35,6 +35,21 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * time.Second / ticksPerSecond, errors.Join(errUser, errSystem)
 }
 
+// writtenBy is how many bytes a process has written to files, whether the disk
+// saw them or the system's cache did. HTTP is in it too, CoAP is not.
+func writtenBy(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if n, ok := strings.CutPrefix(line, "wchar: "); ok {
+			return strconv.ParseInt(strings.TrimSpace(n), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/io says nothing of what was written", pid)
+}
+
 // resident is the memory of a process, in bytes.
 type resident struct {
 	all    int64

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -85,5 +86,26 @@ func TestTimeOfTheProcessorIsReadFromTheKernel(t *testing.T) {
 	}
 	if _, err := cpuOf(-1); err == nil {
 		t.Error("a process that cannot be has no time")
+	}
+}
+
+func TestWhatWasWrittenIsReadFromTheKernel(t *testing.T) {
+	before, err := writtenBy(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 20
+	if err := os.WriteFile(filepath.Join(t.TempDir(), "f"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	after, err := writtenBy(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := after - before; got < size || got > 2*size {
+		t.Errorf("%d bytes were written, %d are seen", size, got)
+	}
+	if _, err := writtenBy(-1); err == nil {
+		t.Error("a process that cannot be has written nothing")
 	}
 }

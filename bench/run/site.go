@@ -38,13 +38,20 @@ func (b *bench) build(ctx context.Context, name string, n int, h crowd.Hooks) (*
 	if err != nil {
 		return nil, err
 	}
-	if s.crowd, err = crowd.New(s.where.CoAP, name, n, h); err != nil {
+	if err := s.populate(ctx, name, n, h); err != nil {
 		return nil, errors.Join(err, s.server.Kill())
 	}
-	crowdCtx, cancel := context.WithCancel(ctx)
-	s.stopCrowd = cancel
-	s.ran.Go(func() { s.crowdErr = s.crowd.Run(crowdCtx) })
 	return s, nil
+}
+
+// populate makes n devices of that prefix, which are to come.
+func (s *site) populate(ctx context.Context, prefix string, n int, h crowd.Hooks) (err error) {
+	if s.crowd, err = crowd.New(s.where.CoAP, prefix, n, h); err != nil {
+		return err
+	}
+	ctx, s.stopCrowd = context.WithCancel(ctx)
+	s.ran.Go(func() { s.crowdErr = s.crowd.Run(ctx) })
+	return nil
 }
 
 // serve starts a server on a database of that name, with nobody to come.
