@@ -32,6 +32,7 @@ const (
 var Rules = map[string]Rule{
 	"GET /v1/devices/{device}/credentials":        {Roles: admins},
 	"POST /v1/devices/{device}/credentials":       {Roles: admins},
+	"GET /v1/devices/{device}/credentials/{n}":    {Roles: admins},
 	"DELETE /v1/devices/{device}/credentials/{n}": {Roles: admins},
 	"POST /v1/credentials/import":                 {Roles: admins, Everywhere: true},
 
@@ -40,6 +41,7 @@ var Rules = map[string]Rule{
 	"GET /v1/commands/{id}":                     {Roles: readers},
 	"GET /v1/commands/{id}/executions":          {Roles: readers},
 	"GET /v1/commands/{id}/executions/{device}": {Roles: readers},
+	"GET /v1/executions":                        {Roles: readers},
 	"POST /v1/commands/{id}/cancel":             {Roles: cancellers},
 	"POST /v1/commands/{id}/approve":            {Roles: approvers},
 	"POST /v1/commands/{id}/deny":               {Roles: approvers},

@@ -37,6 +37,16 @@ var effectNames = [...]string{"none", "partial", "applied", "unknown"}
 
 func (e Effect) String() string { return nameOf(effectNames[:], e) }
 
+// ParseEffect is the effect with that name.
+func ParseEffect(name string) (Effect, error) {
+	for e := Effect(0); e.Valid(); e++ {
+		if e.String() == name {
+			return e, nil
+		}
+	}
+	return EffectNone, Errorf(CodeMalformed, "no effect is called %q", name)
+}
+
 // Valid reports whether e is one of the four.
 func (e Effect) Valid() bool { return e < effectEnd }
 

@@ -64,6 +64,20 @@ type Filter struct {
 	Sees          Sees
 }
 
+// ExecutionFilter picks executions of all commands, newest first. The zero value
+// picks all.
+type ExecutionFilter struct {
+	States        []State  // any of them; none: all
+	Effects       []Effect // likewise
+	Type          string
+	Device        string
+	CreatedAfter  time.Time // the command was
+	CreatedBefore time.Time
+	Before        int64 // only rows older than this one; 0: from the newest
+	Limit         int   // at most PageMax
+	Sees          Sees
+}
+
 // Sees reports whether a reader sees a device with these labels. nil: all.
 type Sees func(labels map[string]string) bool
 

@@ -2229,6 +2229,33 @@ type ListEventsParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListAllExecutionsParams defines parameters for ListAllExecutions.
+type ListAllExecutionsParams struct {
+	// State Only executions in this state. Repeated: in any of them.
+	State *[]ExecutionState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Effect Only executions with this effect. Repeated: with any of them.
+	Effect *[]Effect `form:"effect,omitempty" json:"effect,omitempty"`
+
+	// Type The command type, in full.
+	Type *TypeName `form:"type,omitempty" json:"type,omitempty"`
+
+	// Device Only what is for this device.
+	Device *DeviceName `form:"device,omitempty" json:"device,omitempty"`
+
+	// CreatedAfter Only executions of commands created after this moment.
+	CreatedAfter *Time `form:"created_after,omitempty" json:"created_after,omitempty"`
+
+	// CreatedBefore Only executions of commands created before this moment.
+	CreatedBefore *Time `form:"created_before,omitempty" json:"created_before,omitempty"`
+
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// PageSize How many items a page has at most, 1 to 500.
@@ -2468,9 +2495,15 @@ type ServerInterface interface {
 	// RevokeCredential Revoke a credential
 	// (DELETE /v1/devices/{device}/credentials/{n})
 	RevokeCredential(ctx echo.Context, device OfDevice, n int) error
+	// GetCredential One of a device's credentials
+	// (GET /v1/devices/{device}/credentials/{n})
+	GetCredential(ctx echo.Context, device OfDevice, n int) error
 	// ListEvents What happened, oldest first
 	// (GET /v1/events)
 	ListEvents(ctx echo.Context, params ListEventsParams) error
+	// ListAllExecutions Executions of all commands, newest first
+	// (GET /v1/executions)
+	ListAllExecutions(ctx echo.Context, params ListAllExecutionsParams) error
 	// ListGroups Groups of devices, in the order of their names
 	// (GET /v1/groups)
 	ListGroups(ctx echo.Context, params ListGroupsParams) error
@@ -3269,6 +3302,30 @@ func (w *ServerInterfaceWrapper) RevokeCredential(ctx echo.Context) error {
 	return err
 }
 
+// GetCredential converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCredential(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device OfDevice
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "n" -------------
+	var n int
+
+	err = runtime.BindStyledParameterWithOptions("simple", "n", ctx.Param("n"), &n, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter n: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCredential(ctx, device, n)
+	return err
+}
+
 // ListEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
 	var err error
@@ -3329,6 +3386,73 @@ func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListEvents(ctx, params)
+	return err
+}
+
+// ListAllExecutions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAllExecutions(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAllExecutionsParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "effect" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "effect", ctx.QueryParams(), &params.Effect, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter effect: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "device" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "device", ctx.QueryParams(), &params.Device, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Optional query parameter "created_after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_after", ctx.QueryParams(), &params.CreatedAfter, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter created_after: %s", err))
+	}
+
+	// ------------- Optional query parameter "created_before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_before", ctx.QueryParams(), &params.CreatedBefore, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter created_before: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAllExecutions(ctx, params)
 	return err
 }
 
@@ -4019,6 +4143,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/commands/:id", wrapper.GetCommand, options.OperationMiddlewares["getCommand"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/executions", wrapper.ListExecutions, options.OperationMiddlewares["listExecutions"]...)
 	router.GET(options.BaseURL+"/v1/commands/:id/executions/:device", wrapper.GetExecution, options.OperationMiddlewares["getExecution"]...)
+	router.GET(options.BaseURL+"/v1/executions", wrapper.ListAllExecutions, options.OperationMiddlewares["listAllExecutions"]...)
 	router.POST(options.BaseURL+"/v1/commands/:id/cancel", wrapper.CancelCommand, options.OperationMiddlewares["cancelCommand"]...)
 	router.POST(options.BaseURL+"/v1/commands/:id/approve", wrapper.ApproveCommand, options.OperationMiddlewares["approveCommand"]...)
 	router.POST(options.BaseURL+"/v1/commands/:id/deny", wrapper.DenyCommand, options.OperationMiddlewares["denyCommand"]...)
@@ -4036,6 +4161,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/devices/:device/credentials", wrapper.ListCredentials, options.OperationMiddlewares["listCredentials"]...)
 	router.POST(options.BaseURL+"/v1/devices/:device/credentials", wrapper.AddCredential, options.OperationMiddlewares["addCredential"]...)
 	router.DELETE(options.BaseURL+"/v1/devices/:device/credentials/:n", wrapper.RevokeCredential, options.OperationMiddlewares["revokeCredential"]...)
+	router.GET(options.BaseURL+"/v1/devices/:device/credentials/:n", wrapper.GetCredential, options.OperationMiddlewares["getCredential"]...)
 	router.POST(options.BaseURL+"/v1/credentials/import", wrapper.ImportCredentials, options.OperationMiddlewares["importCredentials"]...)
 	router.POST(options.BaseURL+"/v1/devices/:device/cancel", wrapper.CancelDevice, options.OperationMiddlewares["cancelDevice"]...)
 	router.GET(options.BaseURL+"/v1/approvals", wrapper.ListApprovals, options.OperationMiddlewares["listApprovals"]...)
@@ -5422,6 +5548,46 @@ func (response RevokeCredentialdefaultApplicationProblemPlusJSONResponse) VisitR
 	return err
 }
 
+type GetCredentialRequestObject struct {
+	Device OfDevice `json:"device"`
+	N      int      `json:"n"`
+}
+
+type GetCredentialResponseObject interface {
+	VisitGetCredentialResponse(w http.ResponseWriter) error
+}
+
+type GetCredential200JSONResponse Credential
+
+func (response GetCredential200JSONResponse) VisitGetCredentialResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCredentialdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCredentialdefaultApplicationProblemPlusJSONResponse) VisitGetCredentialResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEventsRequestObject struct {
 	Params ListEventsParams
 }
@@ -5493,6 +5659,45 @@ type ListEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListEventsdefaultApplicationProblemPlusJSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllExecutionsRequestObject struct {
+	Params ListAllExecutionsParams
+}
+
+type ListAllExecutionsResponseObject interface {
+	VisitListAllExecutionsResponse(w http.ResponseWriter) error
+}
+
+type ListAllExecutions200JSONResponse ExecutionPage
+
+func (response ListAllExecutions200JSONResponse) VisitListAllExecutionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAllExecutionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAllExecutionsdefaultApplicationProblemPlusJSONResponse) VisitListAllExecutionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6690,9 +6895,15 @@ type StrictServerInterface interface {
 	// RevokeCredential Revoke a credential
 	// (DELETE /v1/devices/{device}/credentials/{n})
 	RevokeCredential(ctx context.Context, request RevokeCredentialRequestObject) (RevokeCredentialResponseObject, error)
+	// GetCredential One of a device's credentials
+	// (GET /v1/devices/{device}/credentials/{n})
+	GetCredential(ctx context.Context, request GetCredentialRequestObject) (GetCredentialResponseObject, error)
 	// ListEvents What happened, oldest first
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
+	// ListAllExecutions Executions of all commands, newest first
+	// (GET /v1/executions)
+	ListAllExecutions(ctx context.Context, request ListAllExecutionsRequestObject) (ListAllExecutionsResponseObject, error)
 	// ListGroups Groups of devices, in the order of their names
 	// (GET /v1/groups)
 	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
@@ -7787,6 +7998,32 @@ func (sh *strictHandler) RevokeCredential(ctx echo.Context, device OfDevice, n i
 	return nil
 }
 
+// GetCredential operation middleware
+func (sh *strictHandler) GetCredential(ctx echo.Context, device OfDevice, n int) error {
+	var request GetCredentialRequestObject
+
+	request.Device = device
+	request.N = n
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCredential(ctx.Request().Context(), request.(GetCredentialRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCredential")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCredentialResponseObject); ok {
+		return validResponse.VisitGetCredentialResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListEvents operation middleware
 func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) error {
 	var request ListEventsRequestObject
@@ -7806,6 +8043,31 @@ func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) e
 		return err
 	} else if validResponse, ok := response.(ListEventsResponseObject); ok {
 		return validResponse.VisitListEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAllExecutions operation middleware
+func (sh *strictHandler) ListAllExecutions(ctx echo.Context, params ListAllExecutionsParams) error {
+	var request ListAllExecutionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAllExecutions(ctx.Request().Context(), request.(ListAllExecutionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAllExecutions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAllExecutionsResponseObject); ok {
+		return validResponse.VisitListAllExecutionsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -43,6 +43,7 @@ func TestConversations(t *testing.T) {
 		{name: "wait for it", path: commandPath + "?wait_seconds=60"},
 		{name: "all of one device that succeeded", path: "/v1/commands?device=pump-7&state=succeeded&label=site%3Da&page_size=1"},
 		{name: "its executions", path: commandPath + "/executions?state=succeeded"},
+		{name: "what a device did, across commands", path: "/v1/executions?device=pump-7&state=succeeded&state=failed"},
 		{name: "one execution with its reports", path: commandPath + "/executions/pump-7"},
 		{name: "cancel", method: "POST", path: commandPath + "/cancel"},
 		{name: "cancel what has ended", path: commandPath + "/cancel", body: `{"devices":["pump-7"]}`},

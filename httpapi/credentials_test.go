@@ -55,9 +55,14 @@ func TestRealCredentialsComeAndGo(t *testing.T) {
 	ask(one("another's", "POST", "/v1/devices/pump-8/credentials", `{"kind":"psk","secret":"`+strings.ToLower(set)+`"}`), 409, "another device has it")
 	ask(one("short", "POST", at, `{"kind":"psk","secret":"0011"}`), 422, `"pointer":"/secret"`)
 	ask(one("no certificate", "POST", at, `{"kind":"certificate","pem":"x"}`), 422, `"pointer":"/pem"`)
+	if body := ask(one("look at one", "GET", at+"/2", ""), 200, `"counts":true`); strings.Contains(body, "secret") {
+		t.Errorf("a look tells %s", body)
+	}
+	ask(one("look at none", "GET", at+"/3", ""), 404, "has no credential 3")
 	for range 2 { // the second time in vain
 		ask(one("revoke", "DELETE", at+"/1", ""), 204, "")
 	}
+	ask(one("look at a revoked one", "GET", at+"/1", ""), 200, `"revoked_by":"admin"`)
 	ask(one("no such", "DELETE", at+"/9", ""), 404, "no credential 9")
 	lists := ask(one("list", "GET", at, ""), 200, `"revoked_by":"admin"`) +
 		ask(one("told", "GET", "/v1/events?type=credential.created&type=credential.revoked", ""), 200, `"data":{"n":1,"kind":"psk"}`)

@@ -63,9 +63,11 @@ type desk struct {
 	commands     func(f command.Filter) ([]command.View, bool, error)
 	execution    func(id command.ID, device string) (command.Execution, []command.PastReport, error)
 	executions   func(id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
-	device       func(name string) (device.View, error)
-	devices      func(f device.Filter) ([]device.View, bool, error)
-	health       func(ctx context.Context) error
+
+	allExecutions func(f command.ExecutionFilter) ([]command.Execution, int64, error)
+	device        func(name string) (device.View, error)
+	devices       func(f device.Filter) ([]device.View, bool, error)
+	health        func(ctx context.Context) error
 	desked
 
 	mu   sync.Mutex

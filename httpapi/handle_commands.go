@@ -97,6 +97,31 @@ func (h handlers) ListExecutions(ctx context.Context, r ListExecutionsRequestObj
 	return ListExecutions200JSONResponse{Items: items, NextPageToken: next}, err
 }
 
+func (h handlers) ListAllExecutions(ctx context.Context, r ListAllExecutionsRequestObject) (ListAllExecutionsResponseObject, error) {
+	f, err := executionFilterOf(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	list := "executions " + executionFilterText(f)
+	before, err := h.pages.open(list, r.Params.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	f.Before, f.Limit, f.Sees = rowIn(before), pageSize(r.Params.PageSize), h.sees(ctx)
+	xs, next, err := h.reads.AllExecutions(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	page := ListAllExecutions200JSONResponse{Items: make([]Execution, len(xs))}
+	for i, x := range xs {
+		page.Items[i] = viewExecution(x)
+	}
+	if next > 0 {
+		page.NextPageToken = h.pages.seal(list, rowPlace(next))
+	}
+	return page, nil
+}
+
 func (h handlers) GetExecution(ctx context.Context, r GetExecutionRequestObject) (GetExecutionResponseObject, error) {
 	id, err := command.ParseID(r.ID)
 	if err != nil {

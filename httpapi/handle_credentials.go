@@ -3,22 +3,14 @@ package httpapi
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 
 	"behest/command"
 	"behest/device"
 )
 
 func (h handlers) ListCredentials(ctx context.Context, r ListCredentialsRequestObject) (ListCredentialsResponseObject, error) {
-	if err := checkDevice("device", r.Device); err != nil {
-		return nil, err
-	}
-	switch seen, err := h.seesDevice(ctx, r.Device); {
-	case err != nil:
-		return nil, err
-	case !seen:
-		return nil, command.Errorf(command.CodeNotFound, "no device is called %q", r.Device)
-	}
-	all, err := h.reads.Credentials(ctx, r.Device)
+	all, err := h.credentialsOf(ctx, r.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +19,32 @@ func (h handlers) ListCredentials(ctx context.Context, r ListCredentialsRequestO
 		list.Items[i] = h.viewCredential(&all[i])
 	}
 	return list, nil
+}
+
+func (h handlers) GetCredential(ctx context.Context, r GetCredentialRequestObject) (GetCredentialResponseObject, error) {
+	all, err := h.credentialsOf(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(all, func(c device.Credential) bool { return c.N == r.N })
+	if i < 0 {
+		return nil, command.Errorf(command.CodeNotFound, "device %q has no credential %d", r.Device, r.N)
+	}
+	return GetCredential200JSONResponse(h.viewCredential(&all[i])), nil
+}
+
+// credentialsOf are those of a device that the caller sees.
+func (h handlers) credentialsOf(ctx context.Context, name string) ([]device.Credential, error) {
+	if err := checkDevice("device", name); err != nil {
+		return nil, err
+	}
+	switch seen, err := h.seesDevice(ctx, name); {
+	case err != nil:
+		return nil, err
+	case !seen:
+		return nil, command.Errorf(command.CodeNotFound, "no device is called %q", name)
+	}
+	return h.reads.Credentials(ctx, name)
 }
 
 func (s *Server) viewCredential(c *device.Credential) Credential {

@@ -109,6 +109,47 @@ func filterText(f command.Filter) string {
 		f.CreatedAfter.UnixNano(), f.CreatedBefore.UnixNano(), labelsText(f.Label))
 }
 
+func executionFilterOf(p ListAllExecutionsParams) (f command.ExecutionFilter, err error) {
+	if p.State != nil {
+		for _, name := range *p.State {
+			s, err := command.ParseState(string(name))
+			if err != nil {
+				return f, err
+			}
+			f.States = append(f.States, s)
+		}
+	}
+	if p.Effect != nil {
+		for _, name := range *p.Effect {
+			e, err := command.ParseEffect(string(name))
+			if err != nil {
+				return f, err
+			}
+			f.Effects = append(f.Effects, e)
+		}
+	}
+	if p.Type != nil {
+		f.Type = *p.Type
+	}
+	if p.Device != nil {
+		if err := checkDevice("device", *p.Device); err != nil {
+			return f, err
+		}
+		f.Device = *p.Device
+	}
+	if p.CreatedAfter != nil {
+		f.CreatedAfter = time.Time(*p.CreatedAfter)
+	}
+	if p.CreatedBefore != nil {
+		f.CreatedBefore = time.Time(*p.CreatedBefore)
+	}
+	return f, nil
+}
+
+func executionFilterText(f command.ExecutionFilter) string {
+	return fmt.Sprintf("%d %d %q %q %d %d", f.States, f.Effects, f.Type, f.Device, f.CreatedAfter.UnixNano(), f.CreatedBefore.UnixNano())
+}
+
 // labelsOf takes KEY=VALUE apart. The contract has checked that there is a =.
 func labelsOf(list *Label) (map[string]string, error) {
 	if list == nil {

@@ -37,6 +37,10 @@ func (d *desk) CommandSeen(ctx context.Context, id command.ID, _ command.Sees) (
 	return d.Command(ctx, id)
 }
 
+func (d *desk) AllExecutions(_ context.Context, f command.ExecutionFilter) ([]command.Execution, int64, error) {
+	return d.allExecutions(f)
+}
+
 func (d *desk) ExecutionsSeen(ctx context.Context, id command.ID, state string, after int64, limit int, _ command.Sees) ([]command.Execution, bool, error) {
 	return d.Executions(ctx, id, state, after, limit)
 }

@@ -131,6 +131,21 @@ func TestALimitedReaderSeesHisDevicesAlone(t *testing.T) {
 			t.Errorf("rita decides on %q", list)
 		}
 	}
+	for _, filter := range []string{"", "?state=queued", "?state=queued&state=awaiting_approval&device=mine-1"} {
+		for _, size := range []int{1, 5, 500} {
+			for _, name := range c.turn("rita", "/v1/executions"+filter, size, "device") {
+				if !strings.HasPrefix(name, "mine-") {
+					t.Fatalf("an execution on %s, by %q", name, filter)
+				}
+			}
+		}
+	}
+	if list := c.turn("rita", "/v1/executions", 7, "device"); len(list) != len(mine) {
+		t.Errorf("she sees %d executions, want %d", len(list), len(mine))
+	}
+	if list := c.turn("rita", "/v1/executions?device="+hidden+"-1", 7, "device"); len(list) > 0 {
+		t.Errorf("of a device of others she sees %q", list)
+	}
 	for _, filter := range []string{"device=" + hidden + "-1", "state=running", "outcome=all_succeeded"} {
 		if list := c.turn("rita", "/v1/commands?"+filter, 5, "id"); len(list) > 0 {
 			t.Errorf("%s picks %q", filter, list)

@@ -36,6 +36,7 @@ GET    /v1/commands                                 voxa less
 GET    /v1/commands/{id}                            voxa 404
 GET    /v1/commands/{id}/executions                 voxa 404
 GET    /v1/commands/{id}/executions/{device}        voxa 404
+GET    /v1/executions                               voxa less
 GET    /v1/commands/{id}/events                     voxa 404
 GET    /v1/events                                   voxa less
 GET    /v1/checkpoint                               voxa all
@@ -55,6 +56,7 @@ DELETE /v1/devices/{device}                         ---a 404
 POST   /v1/devices/{device}/cancel                  -oxa 404
 GET    /v1/devices/{device}/credentials             ---a 404
 POST   /v1/devices/{device}/credentials             ---a 404
+GET    /v1/devices/{device}/credentials/{n}         ---a 404
 DELETE /v1/devices/{device}/credentials/{n}         ---a 404
 POST   /v1/credentials/import                       ---a all
 
@@ -141,7 +143,7 @@ type object struct{ device, command, digest string }
 func (c *cells) fill(pattern string, others bool) object {
 	method, _, _ := strings.Cut(pattern, " ")
 	kind := method + " " + strings.TrimPrefix(pattern[strings.LastIndex(pattern, "/"):], "/")
-	key := fmt.Sprint(others, method == "GET", kind)
+	key := fmt.Sprint(others, pattern)
 	if o, ok := c.objects[key]; ok && method == "GET" {
 		return o
 	}
@@ -154,7 +156,7 @@ func (c *cells) fill(pattern string, others bool) object {
 	labels := map[string]string{"site": site}
 	devices := []string{name}
 	c.device(name, labels)
-	if kind == "DELETE {n}" && strings.Contains(pattern, "credentials") {
+	if strings.HasSuffix(pattern, "/credentials/{n}") {
 		if _, _, err := c.d.AddCredential(c.t.Context(), device.Proof{Device: name, Kind: device.PSK}, "admin"); err != nil {
 			c.t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +82,48 @@ func TestPagesOfDevicesAndExecutionsGoOn(t *testing.T) {
 	}
 	if diff := cmp.Diff(afterN, []int64{0, 42}); diff != "" {
 		t.Errorf("executions (-got +want):\n%s", diff)
+	}
+}
+
+// A page of executions may be empty, and there are more.
+func TestPagesOfAllExecutionsGoOn(t *testing.T) {
+	var asked []command.ExecutionFilter
+	d := &desk{allExecutions: func(f command.ExecutionFilter) ([]command.Execution, int64, error) {
+		asked = append(asked, f)
+		switch f.Before {
+		case 0:
+			return []command.Execution{*pumpCommand(command.Queued).Only}, 17, nil
+		case 17:
+			return nil, 5, nil
+		}
+		return []command.Execution{*pumpCommand(command.Queued).Only}, 0, nil
+	}}
+	s := serve(t, d, d, Options{})
+	const path = "/v1/executions?state=queued&state=sent&effect=unknown&type=pump.start&device=pump-7&created_after=2026-11-24T00:00:00Z&page_size=3"
+	second := s.page(path, s.page(path, ""))
+	r := s.do(ask{path: path + "&page_token=" + second})
+	if r.status != 200 || strings.Contains(r.body, "next_page_token") {
+		t.Errorf("the last page: %d %s", r.status, r.body)
+	}
+	want := command.ExecutionFilter{
+		States: []command.State{command.Queued, command.Sent}, Effects: []command.Effect{command.EffectUnknown}, Type: "pump.start", Device: "pump-7",
+		CreatedAfter: time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), Limit: 3,
+	}
+	for i, before := range []int64{0, 17, 5} {
+		want.Before = before
+		if diff := cmp.Diff(asked[i], want); diff != "" {
+			t.Errorf("page %d (-got +want):\n%s", i, diff)
+		}
+	}
+	for _, other := range []string{"state=queued", "state=sent&state=queued&effect=unknown", "type=pump.start"} {
+		if r := s.do(ask{path: "/v1/executions?" + other + "&page_token=" + second}); r.status != 400 {
+			t.Errorf("the token of another list, %s: %d", other, r.status)
+		}
+	}
+	for _, bad := range []string{"state=gone", "effect=some", "device=a%2Fb", "created_after=today", "page_size=501", "state="} {
+		if r := s.do(ask{path: "/v1/executions?" + bad}); r.status != 400 {
+			t.Errorf("%s: %d %s", bad, r.status, r.body)
+		}
 	}
 }
 

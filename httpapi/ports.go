@@ -116,6 +116,9 @@ type CommandReads interface {
 	Commands(ctx context.Context, f command.Filter) (views []command.View, more bool, err error)
 	Execution(ctx context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error)
 	ExecutionsSeen(ctx context.Context, id command.ID, state string, after int64, limit int, sees command.Sees) ([]command.Execution, bool, error)
+	// AllExecutions is across commands. A page may be short; next is the row
+	// before which to go on, 0 at the end.
+	AllExecutions(ctx context.Context, f command.ExecutionFilter) (xs []command.Execution, next int64, err error)
 }
 
 // SolutionReads are of what there is to command.

@@ -2230,6 +2230,33 @@ type ListEventsParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListAllExecutionsParams defines parameters for ListAllExecutions.
+type ListAllExecutionsParams struct {
+	// State Only executions in this state. Repeated: in any of them.
+	State *[]ExecutionState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Effect Only executions with this effect. Repeated: with any of them.
+	Effect *[]Effect `form:"effect,omitempty" json:"effect,omitempty"`
+
+	// Type The command type, in full.
+	Type *TypeName `form:"type,omitempty" json:"type,omitempty"`
+
+	// Device Only what is for this device.
+	Device *DeviceName `form:"device,omitempty" json:"device,omitempty"`
+
+	// CreatedAfter Only executions of commands created after this moment.
+	CreatedAfter *time.Time `form:"created_after,omitempty" json:"created_after,omitempty"`
+
+	// CreatedBefore Only executions of commands created before this moment.
+	CreatedBefore *time.Time `form:"created_before,omitempty" json:"created_before,omitempty"`
+
+	// PageSize How many items a page has at most, 1 to 500.
+	PageSize *PageSize `form:"page_size,omitempty" json:"page_size,omitempty"`
+
+	// PageToken The `next_page_token` of the page before; with the same filters as there.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// PageSize How many items a page has at most, 1 to 500.
@@ -2857,6 +2884,13 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/devices/{device}/credentials/{n} (the `RevokeCredential` operationId).
 	RevokeCredential(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCredential One of a device's credentials
+	//
+	// What is known of it, also when it was revoked. No secret is shown. For admins.
+	//
+	// Corresponds with GET /v1/devices/{device}/credentials/{n} (the `GetCredential` operationId).
+	GetCredential(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListEvents What happened, oldest first
 	//
 	// Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
@@ -2871,6 +2905,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAllExecutions Executions of all commands, newest first
+	//
+	// What is open, what failed, where nobody knows the effect: on which devices, across commands. All filters must hold. Without
+	// reports; those are with the one execution.
+	//
+	// A page ends when 500,000 executions were looked at, so it may have fewer items than were asked for, or none, and still
+	// a `next_page_token`: go on. What is open, and what is one device's, is found without looking at the others.
+	//
+	// Corresponds with GET /v1/executions (the `ListAllExecutions` operationId).
+	ListAllExecutions(ctx context.Context, params *ListAllExecutionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups Groups of devices, in the order of their names
 	//
@@ -3940,6 +3985,23 @@ func (c *Client) RevokeCredential(ctx context.Context, device OfDevice, n int, r
 	return c.Client.Do(req)
 }
 
+// GetCredential One of a device's credentials
+//
+// What is known of it, also when it was revoked. No secret is shown. For admins.
+//
+// Corresponds with GET /v1/devices/{device}/credentials/{n} (the `GetCredential` operationId).
+func (c *Client) GetCredential(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCredentialRequest(c.Server, device, n)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListEvents What happened, oldest first
 //
 // Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
@@ -3955,6 +4017,27 @@ func (c *Client) RevokeCredential(ctx context.Context, device OfDevice, n int, r
 // Corresponds with GET /v1/events (the `ListEvents` operationId).
 func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAllExecutions Executions of all commands, newest first
+//
+// What is open, what failed, where nobody knows the effect: on which devices, across commands. All filters must hold. Without
+// reports; those are with the one execution.
+//
+// A page ends when 500,000 executions were looked at, so it may have fewer items than were asked for, or none, and still
+// a `next_page_token`: go on. What is open, and what is one device's, is found without looking at the others.
+//
+// Corresponds with GET /v1/executions (the `ListAllExecutions` operationId).
+func (c *Client) ListAllExecutions(ctx context.Context, params *ListAllExecutionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllExecutionsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6110,6 +6193,47 @@ func NewRevokeCredentialRequest(server string, device OfDevice, n int) (*http.Re
 	return req, nil
 }
 
+// NewGetCredentialRequest constructs an http.Request for the GetCredential method
+func NewGetCredentialRequest(server string, device OfDevice, n int) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "n", n, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/credentials/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListEventsRequest constructs an http.Request for the ListEvents method
 func NewListEventsRequest(server string, params *ListEventsParams) (*http.Request, error) {
 	var err error
@@ -6222,6 +6346,144 @@ func NewListEventsRequest(server string, params *ListEventsParams) (*http.Reques
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListAllExecutionsRequest constructs an http.Request for the ListAllExecutions method
+func NewListAllExecutionsRequest(server string, params *ListAllExecutionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/executions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Effect != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "effect", *params.Effect, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Device != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "device", *params.Device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CreatedAfter != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "created_after", *params.CreatedAfter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CreatedBefore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "created_before", *params.CreatedBefore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -7917,6 +8179,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/devices/{device}/credentials/{n} (the `RevokeCredential` operationId).
 	RevokeCredentialWithResponse(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*RevokeCredentialResponse, error)
 
+	// GetCredentialWithResponse One of a device's credentials
+	//
+	// What is known of it, also when it was revoked. No secret is shown. For admins.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices/{device}/credentials/{n} (the `GetCredential` operationId).
+	GetCredentialWithResponse(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*GetCredentialResponse, error)
+
 	// ListEventsWithResponse What happened, oldest first
 	//
 	// Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
@@ -7933,6 +8204,19 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `ListEvents` operationId).
 	ListEventsWithResponse(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error)
+
+	// ListAllExecutionsWithResponse Executions of all commands, newest first
+	//
+	// What is open, what failed, where nobody knows the effect: on which devices, across commands. All filters must hold. Without
+	// reports; those are with the one execution.
+	//
+	// A page ends when 500,000 executions were looked at, so it may have fewer items than were asked for, or none, and still
+	// a `next_page_token`: go on. What is open, and what is one device's, is found without looking at the others.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/executions (the `ListAllExecutions` operationId).
+	ListAllExecutionsWithResponse(ctx context.Context, params *ListAllExecutionsParams, reqEditors ...RequestEditorFn) (*ListAllExecutionsResponse, error)
 
 	// ListGroupsWithResponse Groups of devices, in the order of their names
 	//
@@ -9724,6 +10008,54 @@ func (r RevokeCredentialResponse) ContentType() string {
 	return ""
 }
 
+type GetCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Credential
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCredentialResponse) GetJSON200() *Credential {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCredentialResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCredentialResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9766,6 +10098,54 @@ func (r ListEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAllExecutionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ExecutionPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Refused
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllExecutionsResponse) GetJSON200() *ExecutionPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllExecutionsResponse) GetApplicationProblemJSONDefault() *Refused {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllExecutionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllExecutionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllExecutionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllExecutionsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11707,6 +12087,21 @@ func (c *ClientWithResponses) RevokeCredentialWithResponse(ctx context.Context, 
 	return ParseRevokeCredentialResponse(rsp)
 }
 
+// GetCredentialWithResponse One of a device's credentials
+//
+// What is known of it, also when it was revoked. No secret is shown. For admins.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices/{device}/credentials/{n} (the `GetCredential` operationId).
+func (c *ClientWithResponses) GetCredentialWithResponse(ctx context.Context, device OfDevice, n int, reqEditors ...RequestEditorFn) (*GetCredentialResponse, error) {
+	rsp, err := c.GetCredential(ctx, device, n, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCredentialResponse(rsp)
+}
+
 // ListEventsWithResponse What happened, oldest first
 //
 // Every event is written in the commit that made it true, and has a number without a gap. With `Accept:
@@ -11728,6 +12123,25 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params
 		return nil, err
 	}
 	return ParseListEventsResponse(rsp)
+}
+
+// ListAllExecutionsWithResponse Executions of all commands, newest first
+//
+// What is open, what failed, where nobody knows the effect: on which devices, across commands. All filters must hold. Without
+// reports; those are with the one execution.
+//
+// A page ends when 500,000 executions were looked at, so it may have fewer items than were asked for, or none, and still
+// a `next_page_token`: go on. What is open, and what is one device's, is found without looking at the others.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/executions (the `ListAllExecutions` operationId).
+func (c *ClientWithResponses) ListAllExecutionsWithResponse(ctx context.Context, params *ListAllExecutionsParams, reqEditors ...RequestEditorFn) (*ListAllExecutionsResponse, error) {
+	rsp, err := c.ListAllExecutions(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllExecutionsResponse(rsp)
 }
 
 // ListGroupsWithResponse Groups of devices, in the order of their names
@@ -13276,6 +13690,39 @@ func ParseRevokeCredentialResponse(rsp *http.Response) (*RevokeCredentialRespons
 	return response, nil
 }
 
+// ParseGetCredentialResponse parses an HTTP response from a GetCredentialWithResponse call
+func ParseGetCredentialResponse(rsp *http.Response) (*GetCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Credential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListEventsResponse parses an HTTP response from a ListEventsWithResponse call
 func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13306,6 +13753,39 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 
 	case rsp.StatusCode == 200:
 		// Content-type (text/event-stream) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseListAllExecutionsResponse parses an HTTP response from a ListAllExecutionsWithResponse call
+func ParseListAllExecutionsResponse(rsp *http.Response) (*ListAllExecutionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllExecutionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ExecutionPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Refused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
 
 	}
 

@@ -42,12 +42,14 @@ func (s *Store) Commands(ctx context.Context, f command.Filter) (views []command
 	return views, false, err
 }
 
-// ofDevice are the commands on a device of a name, which is asked for three
-// times: what was sent, what is open, and what ended without being sent, each by
-// its index.
-const ofDevice = `SELECT coalesce(x.head, x.n) FROM device d JOIN command x ON x.device = d.handle AND x.seq IS NOT NULL WHERE d.name = +?
-	UNION ALL SELECT coalesce(x.head, x.n) FROM device d JOIN command x ON x.device = d.handle AND x.state < 8 WHERE d.name = +?
-	UNION ALL SELECT coalesce(x.head, x.n) FROM device d JOIN command x ON x.device = d.handle AND x.seq IS NULL AND x.state >= 8 WHERE d.name = +?`
+// ofDevice asks for a column of the executions on a device: what was sent, what
+// is open, and what ended without being sent, each by its index. Some come twice.
+func ofDevice(column, name string) (query string, args []driver.Value) {
+	part := `SELECT ` + column + ` FROM device d JOIN command x ON x.device = d.handle AND `
+	const of = ` WHERE d.name = +?`
+	query = part + `x.seq IS NOT NULL` + of + ` UNION ALL ` + part + `x.state < 8` + of + ` UNION ALL ` + part + `x.seq IS NULL AND x.state >= 8` + of
+	return query, []driver.Value{name, name, name}
+}
 
 // history is the query behind a filter. Its first argument is the row before
 // which it begins.
@@ -67,7 +69,8 @@ func newHistory(f command.Filter) history {
 		q.args = append(q.args, args...)
 	}
 	if f.Device != "" {
-		and(`h.n IN (`+ofDevice+`)`, f.Device, f.Device, f.Device)
+		rows, args := ofDevice(`coalesce(x.head, x.n)`, f.Device)
+		and(`h.n IN (`+rows+`)`, args...)
 	}
 	if f.Type != "" {
 		and(`h.kind IN (SELECT n FROM kind WHERE type = +?)`, f.Type)

@@ -68,6 +68,13 @@ func askAll(t *testing.T, s *sqlite.Store, l load) {
 		}
 		_, _, err = s.Commands(ctx, command.Filter{Device: "device-1", Type: "pump.start", RequestedBy: "ann@example.org", Outcome: command.AllSucceeded, State: "succeeded"})
 		try(err)
+		for _, f := range []command.ExecutionFilter{
+			{}, {Device: "device-1", Type: "pump.start"}, {States: []command.State{command.Sent, command.Running}, CreatedAfter: time.Now()},
+			{States: []command.State{command.Failed}, Effects: []command.Effect{command.EffectUnknown}},
+		} {
+			_, _, err = s.AllExecutions(ctx, f)
+			try(err)
+		}
 		_, _, err = s.Due(ctx, time.Now(), 10)
 		try(err)
 		_, err = s.Busy(ctx, 0, 10)

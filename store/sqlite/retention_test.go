@@ -335,6 +335,7 @@ func TestRemovalFailsAtAnyStep(t *testing.T) {
 						t.Errorf("%s, the %d. time: a command on %d devices is shown with %d", step, nth, v.Command.Devices, got)
 					}
 				}
+				f.listed(views)
 				f.whole(ids)
 				for i := 0; err == nil && i <= nth; i++ { // it had fewer steps
 					_ = f.add(fmt.Sprint("later-", i))
@@ -356,6 +357,25 @@ func TestRemovalFailsAtAnyStep(t *testing.T) {
 	t.Logf("%d cases", cases)
 	if cases < 20 {
 		t.Errorf("a removal has %d steps at most", cases/6)
+	}
+}
+
+// listed reports executions in a list of commands that are not shown.
+func (f *failing) listed(views []command.View) {
+	f.t.Helper()
+	shown := make(map[command.ID]bool)
+	for _, v := range views {
+		shown[v.Command.ID] = true
+	}
+	xs, _, err := f.s.AllExecutions(context.Background(), command.ExecutionFilter{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, x := range xs {
+		if !shown[x.Command.ID] {
+			f.t.Errorf("execution %d is listed, and its command is not", x.N)
+			return
+		}
 	}
 }
 

@@ -191,6 +191,9 @@ func sightCommandsByPages(t *testing.T, e Engine) {
 					name = "a"
 				}
 				c := aCommand(n, name)
+				if name == "a" {
+					c.Type = "fan.set"
+				}
 				// Canceled before it left: a device takes only so many open ones.
 				x := command.Execution{Command: c, State: command.Queued, QueuedAt: c.CreatedAt}
 				d, err := tx.DeviceNamed(name)
@@ -222,6 +225,16 @@ func sightCommandsByPages(t *testing.T, e Engine) {
 			if got = append(got, some...); len(some) > 0 {
 				f.Before = some[len(some)-1]
 			}
+		}
+		diff(t, got, want)
+		got = nil
+		for _, x := range collectExecutions(t, r, command.ExecutionFilter{Limit: size, Sees: siteA, States: []command.State{command.Canceled}}) {
+			got = append(got, x.N)
+		}
+		diff(t, got, want)
+		got = nil
+		for _, x := range collectExecutions(t, r, command.ExecutionFilter{Limit: size, Type: "fan.set"}) {
+			got = append(got, x.N)
 		}
 		diff(t, got, want)
 	}

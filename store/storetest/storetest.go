@@ -49,6 +49,7 @@ type Store interface {
 	Commands(ctx context.Context, f command.Filter) ([]command.View, bool, error)
 	Execution(ctx context.Context, id command.ID, device string) (command.Execution, []command.PastReport, error)
 	Executions(ctx context.Context, id command.ID, state string, after int64, limit int) ([]command.Execution, bool, error)
+	AllExecutions(ctx context.Context, f command.ExecutionFilter) ([]command.Execution, int64, error)
 	CommandSeen(ctx context.Context, id command.ID, sees command.Sees) (command.View, error)
 	ExecutionsSeen(ctx context.Context, id command.ID, state string, after int64, limit int, sees command.Sees) ([]command.Execution, bool, error)
 	Device(ctx context.Context, name string) (device.View, error)
@@ -96,6 +97,7 @@ func Exercise(t *testing.T, e Engine) {
 		{"Shutdown", testShutdown},
 		{"Clocks", testClocks},
 		{"Lists", testLists},
+		{"AllExecutions", testAllExecutions},
 		{"Reports", testReports},
 		{"Log", testLog},
 		{"Crowd", testCrowd},
