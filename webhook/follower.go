@@ -105,7 +105,8 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 	}
 	retries := len(jobs)
 	from, to := f.cursor, f.cursor
-	if room := command.HookFailuresMax - waiting; room > 0 {
+	room := command.HookFailuresMax - waiting
+	if room > 0 {
 		var fresh []job
 		if fresh, to, err = f.fresh(ctx, min(room, f.r.s.o.Batch)); err != nil {
 			return false, err
@@ -127,7 +128,8 @@ func (f *follower) round(ctx context.Context) (more bool, err error) {
 	if gone != "" {
 		return false, f.disable(gone)
 	}
-	return retries == retriesMax || f.cursor != from, nil
+	madeRoom := room <= 0 && retries > 0 // perhaps: then what is new was not looked at
+	return retries == retriesMax || madeRoom || f.cursor != from, nil
 }
 
 // unchanged answers with errOver if the hook is not what this loop began with.
