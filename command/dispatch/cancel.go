@@ -63,8 +63,8 @@ func (d *Dispatcher) cancelPending(ctx context.Context, c *command.Command, devi
 		return 0, nil // its gate is closed, and lets what is behind it end
 	}
 	for {
-		took, err := d.writeGroup(ctx, c.N, by)
-		if err != nil || !took {
+		g, err := d.writeGroup(ctx, c.N, by)
+		if err != nil || !g.took {
 			return asked, err
 		}
 		asked++

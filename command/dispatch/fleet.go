@@ -14,6 +14,12 @@ import (
 // Its executions are written out in groups, each in a commit with others'
 // work, so that nobody else waits. A crash in between costs nothing: what is
 // pending is a row, and goes in the commit that writes it out.
+//
+// Between groups it rests for twice as long as the last one took, from when it
+// was asked for until it was on disk. That is longer the more others want of the
+// writer and of the processors, first of all the devices that answer: so a large
+// command goes as fast as they do, and leaves room for single ones. What is
+// urgent does not rest.
 
 // writeOut asks for what is pending to be written out.
 func (d *Dispatcher) writeOut() {
@@ -51,27 +57,29 @@ func (d *Dispatcher) writeAllOut(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if _, err := d.writeGroup(ctx, n, ""); err != nil {
+			begun := time.Now()
+			g, err := d.writeGroup(ctx, n, "")
+			if err != nil {
 				return fmt.Errorf("command row %d: %w", n, err)
 			}
+			g.rest(ctx, begun)
 		}
 	}
 }
 
-// writeGroup writes out the next group of a command that has no gate; it
-// answers false when none was left. With somebody who cancels, they begin as
-// canceled.
-func (d *Dispatcher) writeGroup(ctx context.Context, n int64, canceledBy string) (bool, error) {
+// writeGroup writes out the next group of a command that has no gate, if one is
+// left. With somebody who cancels, they begin as canceled.
+func (d *Dispatcher) writeGroup(ctx context.Context, n int64, canceledBy string) (*group, error) {
 	var g *group
 	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
 		g = &group{d: d, tx: tx, now: d.now(), canceledBy: canceledBy}
 		return g.run(n)
 	})
 	if err != nil {
-		return false, d.failed(err)
+		return nil, d.failed(err)
 	}
 	g.tell()
-	return g.took, nil
+	return g, nil
 }
 
 // group is the unit of work that writes out some executions of a command.
@@ -82,6 +90,8 @@ type group struct {
 	canceledBy string
 
 	took   bool
+	urgent bool
+	begun  []command.Execution
 	visits []*visit
 	ended  []command.ID
 }
@@ -105,6 +115,7 @@ func (g *group) begin(c *command.Command, handles []int64, start func(command.Ex
 	if len(handles) == 0 {
 		return nil
 	}
+	g.urgent = c.Policy.Urgent
 	var xs []command.Execution
 	for _, h := range handles {
 		v := &visit{d: g.d, tx: g.tx, now: g.now}
@@ -140,6 +151,7 @@ func (g *group) begin(c *command.Command, handles []int64, start func(command.Ex
 	if err := g.tx.AddExecutions(c, xs); err != nil {
 		return err
 	}
+	g.begun = xs
 	if err := g.turns(xs); err != nil {
 		return err
 	}
@@ -179,6 +191,17 @@ func (g *group) finish(c *command.Command, xs []command.Execution) error {
 	}
 	g.ended = v.ended
 	return nil
+}
+
+// restTimes is how many times as long as a group took others have the writer for
+// themselves. What it costs and what single commands gain: docs/bench.md.
+const restTimes = 2
+
+// rest leaves the writer to others, after a group that was asked for at begun.
+func (g *group) rest(ctx context.Context, begun time.Time) {
+	if !g.urgent {
+		sleep(ctx, min(restTimes*time.Since(begun), pause))
+	}
 }
 
 // tell tells what was committed.

@@ -42,8 +42,9 @@ func (w *watched) take() (rows []int64) {
 	return rows
 }
 
-// askAgain is how often a gate is asked whose executions end all the time: to
-// count 100,000 of them takes a while.
+// askAgain is how often a gate is asked whose executions end all the time, and
+// for how long one that has more to let through keeps others waiting: to count
+// 100,000 executions takes a while.
 const askAgain = 100 * time.Millisecond
 
 // runGates asks gates.
@@ -57,10 +58,13 @@ func (d *Dispatcher) runGates(ctx context.Context) error {
 		sleep(ctx, pause)
 	}
 	for {
-		next, err := d.askDue(ctx)
+		next, more, err := d.askDue(ctx)
 		if err != nil && ctx.Err() == nil {
 			d.log.Warn("asking gates", "err", err)
 			next = d.now().Add(pause)
+		}
+		if more && ctx.Err() == nil {
+			continue
 		}
 		if !d.gates.wait(ctx, next) {
 			return nil
@@ -82,59 +86,68 @@ func (d *Dispatcher) watchAll(ctx context.Context) error {
 }
 
 // askDue asks the gates that are to be asked, and answers when the next is.
-func (d *Dispatcher) askDue(ctx context.Context) (time.Time, error) {
-	for _, n := range d.watched.take() {
-		if err := d.ask(ctx, n); err != nil {
-			d.watched.add(n)
-			return time.Time{}, err
-		}
-	}
+// more: there is one that could let more through at once.
+func (d *Dispatcher) askDue(ctx context.Context) (next time.Time, more bool, err error) {
+	rows := d.watched.take()
 	for {
-		rows, next, err := d.store.GatesDue(ctx, d.now(), groupMax)
-		if err != nil || len(rows) == 0 {
-			return next, err
-		}
-		for _, n := range rows {
-			if err := d.ask(ctx, n); err != nil {
-				return time.Time{}, err
+		for k, n := range rows {
+			p, err := d.ask(ctx, n)
+			if err != nil {
+				d.watched.add(rows[k:]...)
+				return time.Time{}, false, err
 			}
+			if p.more {
+				d.watched.add(n)
+				more = true
+			}
+		}
+		rows, next, err = d.store.GatesDue(ctx, d.now(), groupMax)
+		if err != nil || len(rows) == 0 {
+			return next, more, err
 		}
 	}
 }
 
 // ask asks the gate of a command: it lets through whose turn it is, moves on
-// as its clocks lapse, and halts.
-func (d *Dispatcher) ask(ctx context.Context, n int64) error {
-	p, err := d.passAll(ctx, n)
-	if err != nil || !p.undo {
-		return err
+// as its clocks lapse, and halts. It answers with the last passing.
+func (d *Dispatcher) ask(ctx context.Context, n int64) (*passing, error) {
+	p, err := d.passSome(ctx, n)
+	if err == nil && p.undo {
+		if err := d.undo(ctx, p.gate); err != nil {
+			return nil, fmt.Errorf("roll back command row %d by itself: %w", n, err)
+		}
 	}
-	if err := d.undo(ctx, p.gate); err != nil {
-		return fmt.Errorf("roll back command row %d by itself: %w", n, err)
-	}
-	return nil
+	return p, err
 }
 
-// passAll lets through all that may go now, a group in each commit. It answers
-// with the last passing.
-func (d *Dispatcher) passAll(ctx context.Context, n int64) (*passing, error) {
-	for {
-		g, tally, err := d.store.GateTally(ctx, n)
-		if err != nil && command.CodeOf(err) == command.CodeNotFound {
-			d.intact.forget(n)
-			return &passing{}, nil // it is done
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := d.verify(ctx, g); err != nil {
-			return nil, fmt.Errorf("verify the targets of command row %d: %w", n, err)
-		}
+// passSome lets through who may go now, a group in each commit, until others
+// should have their turn, or a wave begins: then the list is to be verified. It
+// answers with the last passing.
+func (d *Dispatcher) passSome(ctx context.Context, n int64) (*passing, error) {
+	g, tally, err := d.store.GateTally(ctx, n)
+	if err != nil && command.CodeOf(err) == command.CodeNotFound {
+		d.intact.forget(n)
+		return &passing{}, nil // it is done
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.verify(ctx, g); err != nil {
+		return nil, fmt.Errorf("verify the targets of command row %d: %w", n, err)
+	}
+	for counted := time.Now(); ; {
+		begun := time.Now()
 		p, err := d.pass(ctx, n, tally)
 		if err != nil {
 			return nil, fmt.Errorf("gate of command row %d: %w", n, err)
 		}
-		if !p.more || ctx.Err() != nil {
+		if !p.more {
+			return p, nil
+		}
+		for _, x := range p.begun {
+			tally.Add(x) // who is not counted would pass for one that has ended
+		}
+		if p.rest(ctx, begun); p.gate.Wave != g.Wave || time.Since(counted) > askAgain || ctx.Err() != nil {
 			return p, nil
 		}
 	}
@@ -149,7 +162,7 @@ type passing struct {
 }
 
 // pass lets the next devices through. tally is how those stand that went
-// before; it may be a moment old.
+// before, with all of them; what became of each may be askAgain old.
 func (d *Dispatcher) pass(ctx context.Context, n int64, tally command.Tally) (*passing, error) {
 	var p *passing
 	err := d.store.Update(context.WithoutCancel(ctx), ledger.Issues, func(tx ledger.Tx) error {
@@ -184,7 +197,7 @@ func (p *passing) run(before command.Gate, tally command.Tally) error {
 	if g.State == command.GateClosed {
 		let = command.DevicesMax // whoever is behind it, though it be more than there should
 	}
-	some := min(let, groupTargets)
+	some := min(let, writeTargets)
 	if some > 0 {
 		handles, err := p.tx.TakePending(g.Command.N, some)
 		if err != nil {
@@ -196,6 +209,7 @@ func (p *passing) run(before command.Gate, tally command.Tally) error {
 		if err := p.begin(g.Command, handles, func(x command.Execution) command.Execution { return p.d.through(g, x, p.now) }); err != nil {
 			return err
 		}
+		p.urgent = p.urgent || g.State == command.GateClosed // somebody waits for the end, and no device does
 		if g = g.Let(len(handles), p.now); !p.took {
 			g.Through = g.Command.Devices // nobody is left behind it
 		}
@@ -338,7 +352,12 @@ func (d *Dispatcher) closeGate(ctx context.Context, c *command.Command, by strin
 	if err != nil || !closed {
 		return false, d.failed(err)
 	}
-	_, err = d.passAll(ctx, c.N)
+	for more := true; more && err == nil; {
+		var p *passing
+		if p, err = d.passSome(ctx, c.N); err == nil {
+			more = p.more && ctx.Err() == nil
+		}
+	}
 	d.watched.add(c.N) // whether it is to be rolled back is for the loop to ask
 	d.gates.ring(d.now())
 	return true, err

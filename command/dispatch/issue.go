@@ -149,13 +149,13 @@ func (d *Dispatcher) commitIssues(ctx context.Context, issues []*issue, errs []e
 }
 
 // groupTargets is how many devices a command may have that is written in one
-// go, and how many executions a gate lets through at a time: some milliseconds
-// of the writer, which nobody minds to wait for.
+// go: some milliseconds of the writer, which nobody minds to wait for.
 const groupTargets = 64
 
-// writeTargets is how many executions of a larger one without a gate are
-// written at a time. A single command that comes meanwhile waits for that, so
-// its delay is weighed here against the cost of a commit: see docs/bench.md.
+// writeTargets is how many executions of a larger one are written at a time,
+// and how many a gate lets through. A single command that comes meanwhile waits
+// for that, so its delay is weighed here against the cost of a commit: see
+// docs/bench.md.
 const writeTargets = 16
 
 // issue is the unit of work that makes a command of an intent.

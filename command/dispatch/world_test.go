@@ -44,14 +44,22 @@ type world struct {
 	stop       func()
 }
 
-// doubt is the store, with commits that are stored and not known to be.
+// doubt is the store, with commits that are stored and not known to be, that
+// take long, or that are refused.
 type doubt struct {
 	*sqlite.Store
 	next  atomic.Bool  // the next one is of that kind
 	after atomic.Int32 // that many
+
+	slow   time.Duration // each takes that
+	refuse atomic.Int32  // so many are not taken
 }
 
 func (d *doubt) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error {
+	if d.refuse.Add(-1) >= 0 {
+		return command.Errorf(command.CodeUnavailable, "the store is busy")
+	}
+	time.Sleep(d.slow)
 	err := d.Store.Update(ctx, lane, f)
 	if err == nil && d.next.Load() && d.after.Add(-1) < 0 && d.next.Swap(false) {
 		return command.Errorf(command.CodeOutcomeUnknown, "the disk did not say")
