@@ -10,6 +10,7 @@ type Intent struct {
 	Type    string          `json:"type"`
 	Params  json.RawMessage `json:"params,omitempty"`
 	Targets Targets         `json:"targets"`
+	Rollout json.RawMessage `json:"rollout,omitempty"`
 }
 
 // Targets are the devices of an intent or a command, by name.

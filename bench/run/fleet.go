@@ -24,6 +24,7 @@ const (
 	fleetSingles = 20 * time.Millisecond // between single commands: some load, far from the most
 	fleetAlone   = 10 * time.Second      // how long singles are measured by themselves
 	fleetTurns   = 5                     // of each smaller size, and of old beside young
+	fleetLarge   = 3                     // of the largest, with singles alone before each
 	fleetPoll    = 50 * time.Millisecond // between looks, and more for more devices:
 	fleetLook    = 10 * time.Microsecond // every look counts them all
 	fleetBound   = 10 * time.Minute      // for one command to be released
@@ -52,30 +53,50 @@ func (b *bench) releases(ctx context.Context) (err error) {
 	for _, size := range []int{1, min(1000, b.targets)} {
 		var all []passage
 		for range fleetTurns {
-			p, err := s.release(ctx, s.some(size))
+			p, err := s.release(ctx, s.some(size), nil)
 			if err != nil {
 				return err
 			}
 			all = append(all, p)
 		}
-		b.table.released(size, all)
+		b.table.released(size, "", all)
 	}
-	alone, err := s.singles(ctx, func(ctx context.Context) error { wait(ctx, min(fleetAlone, b.each)); return nil })
-	if err != nil {
-		return err
+	for _, way := range []struct {
+		name string
+		rule json.RawMessage
+	}{{"", nil}, {" behind a gate", haltRule}} {
+		if err := b.beside(ctx, s, way.name, way.rule); err != nil {
+			return err
+		}
 	}
-	var p passage
-	beside, err := s.singles(ctx, func(ctx context.Context) (err error) {
-		p, err = s.release(ctx, operator.Targets{All: true})
-		return err
-	})
-	if err != nil {
-		return err
+	return nil
+}
+
+// beside measures what a command over all devices costs the single ones that
+// come meanwhile, in turns with those alone.
+func (b *bench) beside(ctx context.Context, s *site, way string, rule json.RawMessage) error {
+	var all []passage
+	var alone, beside times
+	for range fleetLarge {
+		took, err := s.singles(ctx, func(ctx context.Context) error { wait(ctx, min(fleetAlone, b.each)); return nil })
+		if err != nil {
+			return err
+		}
+		alone = append(alone, took...)
+		took, err = s.singles(ctx, func(ctx context.Context) error {
+			p, err := s.release(ctx, operator.Targets{All: true}, rule)
+			all = append(all, p)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		beside = append(beside, took...)
 	}
-	b.table.released(b.targets, []passage{p})
+	b.table.released(b.targets, way, all)
 	b.table.add("issue of a single command meanwhile", beside.String(), "",
-		fmt.Sprintf("%d of them; alone %v, %d of them", len(beside), alone, len(alone)))
-	b.table.add("its p99 beside alone", fmt.Sprintf("%.1f", ratio(beside.at(99), alone.at(99))), "", "one run, one after the other")
+		fmt.Sprintf("%d of them; alone %v, %d of them; %d turns", len(beside), alone, len(alone), fleetLarge))
+	b.table.add("its p50, p99 beside alone", fmt.Sprintf("%.1f, %.1f", ratio(beside.at(50), alone.at(50)), ratio(beside.at(99), alone.at(99))), "p99 2", "of all turns")
 	return nil
 }
 
@@ -99,9 +120,13 @@ type passage struct {
 	wrote    int64         // bytes that it wrote to files, likewise
 }
 
-// release issues a command, and waits until all its devices have left the list
-// of those that wait to be written out or to be sent.
-func (s *site) release(ctx context.Context, t operator.Targets) (passage, error) {
+// haltRule puts a command behind a gate that lets all through and would halt it.
+var haltRule = json.RawMessage(`{"halt":{"percent":100,"minimum":1000}}`)
+
+// release issues a command, under a rule of its rollout or none, and waits until
+// all its devices have left the list of those that wait to be written out or to
+// be sent.
+func (s *site) release(ctx context.Context, t operator.Targets, rule json.RawMessage) (passage, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, fleetBound, errors.New("it takes too long until all are released"))
 	defer cancel()
 	before, err := s.spent()
@@ -109,7 +134,7 @@ func (s *site) release(ctx context.Context, t operator.Targets) (passage, error)
 		return passage{}, err
 	}
 	begun := time.Now()
-	c, fate, err := s.client.Issue(ctx, operator.Intent{Type: "fleet", Params: json.RawMessage(`{"rpm":1200}`), Targets: t}, "", 0)
+	c, fate, err := s.client.Issue(ctx, operator.Intent{Type: "fleet", Params: json.RawMessage(`{"rpm":1200}`), Targets: t, Rollout: rule}, "", 0)
 	if fate != operator.Done {
 		return passage{}, fmt.Errorf("issue: %v: %w", fate, err)
 	}
@@ -161,13 +186,13 @@ func (s *site) out(c operator.Command) bool {
 	return c.Pending == 0 && late*100 <= c.DeviceCount
 }
 
-// released adds a row for commands to so many devices.
-func (t *table) released(size int, all []passage) {
+// released adds a row for commands to so many devices, and how they went.
+func (t *table) released(size int, way string, all []passage) {
 	var accepted, released, cpu times
 	for _, p := range all {
 		accepted, released, cpu = append(accepted, p.accepted), append(released, p.released), append(cpu, p.cpu/time.Duration(max(p.devices, 1)))
 	}
-	t.add(fmt.Sprintf("%d targets released", size), shown(released.at(50)).String(), "",
+	t.add(fmt.Sprintf("%d targets released%s", size, way), shown(released.at(50)).String(), "",
 		fmt.Sprintf("%v a target; accepted after %v; server CPU %v a target, reports included; median of %d",
 			shown(released.at(50)/time.Duration(size)), shown(accepted.at(50)), shown(cpu.at(50)), len(all)))
 }
@@ -238,7 +263,7 @@ func (b *bench) age(ctx context.Context, sites [2]*site, n int, who string) erro
 	for turn := range fleetTurns {
 		for k := range sites {
 			i := (k + turn) % 2 // who begins has no advantage
-			p, err := sites[i].release(ctx, operator.Targets{All: true})
+			p, err := sites[i].release(ctx, operator.Targets{All: true}, nil)
 			if err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func TestEveryPartMeasures(t *testing.T) {
 		"PSK handshakes/s", "bytes per idle session", "DTLS endpoint, requests/s",
 		"40 just arrived", "idle for", "after a restart", "full durable rounds/s", "bytes on disk",
 		"issue to datagram", "issue to 2.04", "issue to completed",
-		"1 targets released", "40 targets released", "single command meanwhile", "p99 beside alone", "120 old executions", "bytes written to files",
+		"1 targets released", "40 targets released", "single command meanwhile", "p50, p99 beside alone", "120 old executions", "bytes written to files",
 	} {
 		if !strings.Contains(table, figure) {
 			t.Errorf("the table has no row %q", figure)
