@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"behest/command"
@@ -13,23 +14,41 @@ import (
 // nil, that is on disk, and the device may forget it. A contradiction is kept
 // as an event, and refused.
 func (d *Dispatcher) Report(ctx context.Context, name string, from device.Speaker, seq uint32, r command.Report) error {
-	var answer error
-	_, err := d.visit(ctx, ledger.Reports, claimed(name, from, byName(name)), func(v *visit) (err error) {
-		if err := v.heard(from); err != nil {
+	answer, err := d.take(ctx, name, from, seq, r, false)
+	if large := new(unjudged); errors.As(err, &large) {
+		if r.Invalid, err = d.invalid(large.command, r.Result); err != nil {
 			return err
 		}
-		answer, err = v.report(seq, r)
-		return err
-	})
+		answer, err = d.take(ctx, name, from, seq, r, true)
+	}
 	if err != nil {
 		return err
 	}
 	return answer
 }
 
+// take takes a report in a commit, with its result judged before or not.
+func (d *Dispatcher) take(ctx context.Context, name string, from device.Speaker, seq uint32, r command.Report, judged bool) (answer, err error) {
+	_, err = d.visit(ctx, ledger.Reports, claimed(name, from, byName(name)), func(v *visit) (err error) {
+		if err := v.heard(from); err != nil {
+			return err
+		}
+		answer, err = v.report(seq, r, judged)
+		return err
+	})
+	return answer, err
+}
+
+// unjudged is why a report with a large result left no trace: to hold it against
+// its type may take a second, for which no commit waits. Which command a number
+// stands for never changes, so what is found out holds in the next commit.
+type unjudged struct{ command *command.Command }
+
+func (u *unjudged) Error() string { return "a large result is to be judged first" }
+
 // report steps the execution by r. The answer is the device's; what it is
 // told no about can still have left an event.
-func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
+func (v *visit) report(seq uint32, r command.Report, judged bool) (answer, err error) {
 	x, err := v.bySeq(seq)
 	if command.CodeOf(err) == command.CodeNotFound {
 		return command.Errorf(command.CodeNotFound, "no such sequence"), v.orphan(seq, r)
@@ -37,8 +56,14 @@ func (v *visit) report(seq uint32, r command.Report) (answer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Invalid, err = v.d.invalid(x.Command, r.Result); err != nil {
-		return nil, err
+	switch {
+	case judged:
+	case x.Command.Policy.Large && len(r.Result) > command.ResultBytesMax:
+		return nil, &unjudged{x.Command}
+	default:
+		if r.Invalid, err = v.d.invalid(x.Command, r.Result); err != nil {
+			return nil, err
+		}
 	}
 	if seq > v.dev.ReportedSeq {
 		v.dev.ReportedSeq, v.dirty = seq, true

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -209,6 +210,49 @@ func TestOutsideDevelopmentNothingUndeclaredPasses(t *testing.T) {
 		}
 		if _, err := w.Issue(w.ctx(), intent("valve")); command.CodeOf(err) != command.CodeUnknownDevice {
 			t.Errorf("an unknown target is answered %v, want unknown_device", err)
+		}
+	})
+}
+
+// A dear schema may take a second over a large result: no commit waits for it.
+// What is found out is kept, also of a report that comes twice.
+func TestALargeResultIsJudgedBeforeItsCommit(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(command.Type{Name: "pump.log", Result: json.RawMessage(`{"type":"string","maxLength":5000}`), Policy: command.Policy{Large: true}})
+		for _, tt := range []struct {
+			name    string
+			length  int
+			invalid bool
+			waited  bool
+		}{
+			{"small", 100, false, true},
+			{"large", 4000, false, false},
+			{"too-large", 6000, true, false},
+		} {
+			w.ready(tt.name)
+			in := intent(tt.name)
+			in.Type = "pump.log"
+			i, err := w.Issue(w.ctx(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := append([]byte{0x79, byte(tt.length >> 8), byte(tt.length)}, strings.Repeat("x", tt.length)...)
+			w.judge.waited, w.judge.without = nil, nil
+			for range 2 {
+				if err := w.Report(w.ctx(), tt.name, there, i.Only.Seq, command.Report{Status: command.StatusSuccess, Result: result}); err != nil {
+					t.Errorf("%s: %v", tt.name, err)
+				}
+			}
+			if x := w.check(i.Command.ID, command.Succeeded, command.NoCause); x.Last.Invalid != tt.invalid || !bytes.Equal(x.Last.Result, result) {
+				t.Errorf("%s: %d bytes are kept, invalid %t", tt.name, len(x.Last.Result), x.Last.Invalid)
+			}
+			want := [2]int{0, 2}
+			if tt.waited {
+				want = [2]int{2, 0}
+			}
+			if got := [2]int{len(w.judge.waited), len(w.judge.without)}; got != want {
+				t.Errorf("%s: judged %d times while a commit waited, %d times without, want %v", tt.name, got[0], got[1], want)
+			}
 		}
 	})
 }

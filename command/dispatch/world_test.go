@@ -31,6 +31,7 @@ type world struct {
 	*dispatch.Dispatcher
 	screen *screen
 	doubt  *doubt
+	judge  *judge
 	still  bool // the loops do not run
 
 	production bool         // not development mode
@@ -53,6 +54,7 @@ type doubt struct {
 
 	slow   time.Duration // each takes that
 	refuse atomic.Int32  // so many are not taken
+	inside atomic.Bool   // what is to be committed is being done
 }
 
 func (d *doubt) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) error) error {
@@ -60,11 +62,32 @@ func (d *doubt) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) 
 		return command.Errorf(command.CodeUnavailable, "the store is busy")
 	}
 	time.Sleep(d.slow)
-	err := d.Store.Update(ctx, lane, f)
+	err := d.Store.Update(ctx, lane, func(tx ledger.Tx) error {
+		d.inside.Store(true)
+		defer d.inside.Store(false)
+		return f(tx)
+	})
 	if err == nil && d.next.Load() && d.after.Add(-1) < 0 && d.next.Swap(false) {
 		return command.Errorf(command.CodeOutcomeUnknown, "the disk did not say")
 	}
 	return err
+}
+
+// judge writes down which results it was asked for while a commit waited.
+type judge struct {
+	*schema.Set
+	store   *doubt
+	waited  []int // their lengths
+	without []int // those that no commit waited for
+}
+
+func (j *judge) Result(t command.Type, item []byte) bool {
+	if j.store.inside.Load() {
+		j.waited = append(j.waited, len(item))
+	} else {
+		j.without = append(j.without, len(item))
+	}
+	return j.Set.Result(t, item)
 }
 
 // inWorld runs f in a world of its own.
@@ -107,8 +130,9 @@ func (w *world) start() {
 		}
 		clock.Synchronised = func() (bool, error) { return w.sure(), nil }
 	}
+	w.judge = &judge{Set: schema.New(), store: w.doubt}
 	w.door.Bind(func(name string) { w.rechecked = append(w.rechecked, name) })
-	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Clock: dispatch.NewClock(clock), Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: schema.New()})
+	w.Dispatcher = dispatch.New(w.doubt, w.screen, dispatch.Options{Clock: dispatch.NewClock(clock), Dev: !w.production, Solo: w.solo, Book: w.book, Door: w.door, Key: w.key, Schemas: w.judge})
 	w.screen.reset()
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())
