@@ -101,7 +101,8 @@ type machine struct {
 type thing struct {
 	name   string
 	handle int64 // 0: it has not registered
-	window int   // that the server may go by
+	window int   // the largest that the server may go by
+	sure   int   // the smallest
 	port   uint16
 	got    []uint32 // numbers that it was sent
 	awake  bool     // it is always
@@ -155,7 +156,7 @@ func newMachine(t *rapid.T, root string, sum *sums) *machine {
 	})
 	m.boot(filepath.Join(dir, "0"), true, true)
 	for i := range rapid.IntRange(1, 4).Draw(t, "devices") {
-		m.things = append(m.things, &thing{name: fmt.Sprintf("d%d", i), window: 1, port: uint16(40000 + i), awake: true})
+		m.things = append(m.things, &thing{name: fmt.Sprintf("d%d", i), window: 1, sure: 1, port: uint16(40000 + i), awake: true})
 	}
 	for _, name := range typeNames {
 		m.declare(name)
@@ -197,6 +198,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		do    func()
 	}{
 		{"report", 6, func() bool { return slices.ContainsFunc(m.things, func(d *thing) bool { return len(d.got) > 0 }) }, m.report},
+		{"serve", 6, func() bool { return len(m.flying()) > 0 }, m.serve},
 		{"exchange", 6, func() bool { return len(m.flying()) > 0 }, m.exchange},
 		{"issue", 4, always, m.issue},
 		{"wait", 4, always, m.wait},

@@ -371,8 +371,8 @@ func (m *machine) register() {
 	if r.Last != nil {
 		m.model.lost[d.name] = true
 	}
-	before := d.window
-	d.window = max(before, window)
+	before := *d
+	d.window, d.sure = max(d.window, window), min(d.sure, window)
 	h, err := m.p.Register(background, r)
 	last := "nothing"
 	if r.Last != nil {
@@ -385,14 +385,14 @@ func (m *machine) register() {
 		if d.known() && d.handle != h {
 			m.t.Fatalf("%s had the handle %d and now has %d", d.name, d.handle, h)
 		}
-		d.handle, d.window = h, window
+		d.handle, d.window, d.sure = h, window, window
 		if r.Last != nil && *r.Last > greatest {
 			m.model.greatest[d.name] = *r.Last // no number up to there is ever given
 		}
 	case answerOf(err) == unsure:
 		m.model.reported[d.name] = 0 // nobody knows what it is taken to have forgotten
 	default:
-		d.window = before
+		d.window, d.sure = before.window, before.sure
 	}
 }
 
@@ -484,6 +484,33 @@ func (m *machine) exchange() {
 	m.note("the exchange with %s, %v: %d", d.name, seqs(list), how)
 	m.arrive(d, o, list, how)
 	m.p.stage.goOn(d.handle)
+}
+
+// serve has a device do as it should, for a while: it takes in what is in the air,
+// says so, does it, and says how that went. What comes of it is the ground on
+// which rollbacks, contradictions and restarts have something to go wrong.
+func (m *machine) serve() {
+	d := one(m, "device", m.flying())
+	status := rapid.SampledFrom([]command.Status{command.StatusSuccess, command.StatusSuccess, command.StatusSuccess, command.StatusFailure}).Draw(m.t, "status")
+	for range rapid.IntRange(1, 4).Draw(m.t, "lists") {
+		list, o, ok := m.p.stage.answered(d.handle, true)
+		if !ok {
+			return
+		}
+		m.receive(d, list)
+		m.note("%s takes in %v", d.name, seqs(list))
+		m.arrive(d, o, list, command.DeliveryAcked)
+		m.p.stage.goOn(d.handle)
+		m.settle()
+		for _, e := range list {
+			r := command.Report{Status: status, Prev: []byte{0xa2, 0x61, 'a', 0, 0x61, 'v', 7}}
+			if e.Cancel {
+				r = command.Report{Status: command.StatusCanceled}
+			}
+			m.model.report(d, e.Seq, r)
+			m.settle()
+		}
+	}
 }
 
 // report has a device say something of a number, mostly of one that it got.

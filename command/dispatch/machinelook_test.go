@@ -268,7 +268,7 @@ func (k *model) heads() {
 			q, c := l.xs[d.name], l.view.Command
 			switch {
 			case q == nil:
-			case !free || q.state != queued || !c.Policy.Urgent && used >= d.window || c.Window() != nil || !c.NotBefore.IsZero():
+			case !free || q.state != queued || !c.Policy.Urgent && used >= d.sure || c.Window() != nil || !c.NotBefore.IsZero():
 				q.ready = time.Time{}
 			case q.ready.IsZero():
 				q.ready = time.Now()
