@@ -125,12 +125,16 @@ func (d *Dispatcher) decideMany(ctx context.Context, c *command.Command, said co
 		if err != nil && command.CodeOf(err) != command.CodeNotFound {
 			return err
 		}
-		state := "decided"
-		if err == nil {
-			state = g.State.String()
+		waits, state := false, "decided"
+		switch {
+		case err != nil:
+		case g.Through >= c.Devices: // nobody is left behind it, and it was not asked since
+			state = "ended"
+		default:
+			waits, state = g.State == command.GateAwaiting, g.State.String()
 		}
 		digest := c.Digest(c.Resolved)
-		w := &ballot{tx: tx, c: c, said: said, digest: digest[:], waits: err == nil && g.State == command.GateAwaiting, state: state}
+		w := &ballot{tx: tx, c: c, said: said, digest: digest[:], waits: waits, state: state}
 		w.said.At, w.over = now, w.waits && lapsed(g.Deadline, now)
 		if err := w.count(0); err != nil || w.again {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -405,4 +406,27 @@ func TestAListThatWasNotApprovedIsNotLetThrough(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of many devices all were taken out, one after the other: nobody decides on
+// what is left of the command, also before its gate was asked again.
+func TestNobodyDecidesOnWhatIsLeftOfNothing(t *testing.T) {
+	inCouncil(t, func(w *world) {
+		w.still = true
+		w.restart()
+		v := w.wish("a1", "b1")
+		for _, name := range []string{"a1", "b1"} {
+			if _, err := w.CancelDevice(w.ctx(), name, "op"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		_, err := w.Approve(w.ctx(), v.Command.ID, digestOf(v), "", "eve")
+		if wantCode(t, "approved", err, command.CodeConflict); err != nil && !strings.Contains(err.Error(), "it is ended") {
+			t.Errorf("it is answered %v", err)
+		}
+		if kinds := w.kinds(v.Command.ID); slices.Contains(kinds, command.EventApproved) {
+			t.Errorf("its events are %v", kinds)
+		}
+	})
 }
