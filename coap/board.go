@@ -1,6 +1,7 @@
 package coap
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -20,11 +21,12 @@ type board struct {
 	number  int64     // the last Observe number, before it is cut to 24 bits
 	at      time.Time // of the last list that came
 
-	heardOf    []uint32      // listed numbers that were reported on
-	again      *time.Timer   // shows a delivered list again
-	againAfter time.Duration // the next interval
-	pulling    bool          // a pull is under way
-	pulled     bool          // nothing has changed since the last one
+	heardOf    []uint32           // listed numbers that were reported on
+	carriedIn  map[uint32]*notice // by listed number: the exchange of what goes once, from when it left
+	again      *time.Timer        // shows a delivered list again
+	againAfter time.Duration      // the next interval
+	pulling    bool               // a pull is under way
+	pulled     bool               // nothing has changed since the last one
 }
 
 // A board is kept for a while after it has nothing to do, so that a list which
@@ -58,6 +60,7 @@ func (p *presenter) take(d device.Device, shown command.Presentation) *board {
 		b.doubted = b.doubted || shown.Revived
 		b.dev, b.shown, b.at = d, shown, p.now()
 		b.heardOf = slices.DeleteFunc(b.heardOf, func(seq uint32) bool { return !b.lists(seq) })
+		maps.DeleteFunc(b.carriedIn, func(seq uint32, _ *notice) bool { return !b.lists(seq) })
 	}
 	if shown.Reported != 0 {
 		p.reported(b, shown.Reported)
@@ -68,6 +71,32 @@ func (p *presenter) take(d device.Device, shown command.Presentation) *board {
 // lists reports whether seq is listed as a command, not as a cancel.
 func (b *board) lists(seq uint32) bool {
 	return slices.ContainsFunc(b.shown.List, func(e command.Entry) bool { return e.Seq == seq && !e.Cancel })
+}
+
+// listFor is the list as n carries it, or, with nil, an exchange that is to come:
+// without what goes once and left in another. The store may not know yet that it
+// did, nor that the other is over.
+func (b *board) listFor(n *notice) []command.Entry {
+	elsewhere := func(e command.Entry) bool {
+		in := b.carriedIn[e.Seq]
+		return e.Once && in != nil && in != n
+	}
+	if !slices.ContainsFunc(b.shown.List, elsewhere) {
+		return b.shown.List
+	}
+	return slices.DeleteFunc(slices.Clone(b.shown.List), elsewhere)
+}
+
+// left notes that n carries list.
+func (b *board) left(n *notice, list []command.Entry) {
+	for _, e := range list {
+		if e.Once {
+			if b.carriedIn == nil {
+				b.carriedIn = make(map[uint32]*notice)
+			}
+			b.carriedIn[e.Seq] = n
+		}
+	}
 }
 
 // sameList reports whether two lists say the same to a device.
@@ -119,7 +148,7 @@ func (p *presenter) sweep(now time.Time) {
 	for h, b := range p.boards {
 		p.dropRefused(b, now)
 		idle := len(b.shown.List) == 0 && !b.dirty || !b.dev.Online(now)
-		under := b.notice != nil || len(b.answers) > 0 || b.pulling
+		under := b.notice != nil || len(b.answers) > 0 || b.pulling || len(b.carriedIn) > 0
 		if idle && !under && now.Sub(b.at) > restFor && b.number <= observeNumber(now) {
 			b.calm()
 			delete(p.boards, h)
@@ -164,7 +193,7 @@ func (p *presenter) finish(b *board, n *notice, outcome command.Delivery, carrie
 		b.doubted = b.doubted && !observed
 		// Of an older list, or of an answer, the ACK does not say that the observer
 		// has the youngest.
-		b.dirty = b.doubted || !slices.Equal(carried, carries(b.shown.List))
+		b.dirty = b.doubted || !slices.Equal(carried, carries(b.listFor(n)))
 		p.showAgain(b)
 	}
 }
@@ -189,7 +218,7 @@ func (p *presenter) showAgain(b *board) {
 	open := func(e command.Entry) bool {
 		return e.Cancel || then.Before(e.StartBy) && !slices.Contains(b.heardOf, e.Seq)
 	}
-	if slices.ContainsFunc(b.shown.List, open) {
+	if slices.ContainsFunc(b.listFor(nil), open) {
 		b.againAfter = after
 		p.later(b, after)
 	}

@@ -397,6 +397,60 @@ func TestOnceIsOneExchange(t *testing.T) {
 	})
 }
 
+// TestOnceIsOneExchangeWhateverElseIsTold: what else there is to say goes in
+// another, without it, also before the store knows that the first is over.
+func TestOnceIsOneExchangeWhateverElseIsTold(t *testing.T) {
+	inWorld(t, 1, perfect, func(w *world) {
+		w.declare("once", command.Policy{Redelivery: command.Once})
+		p := w.peer("127.0.0.2:5000")
+		p.register("ep=pump-7&w=2")
+		other := w.issue("pump-7", command.Intent{})
+		id := w.issue("pump-7", command.Intent{Type: "once"})
+		p.send(get("c/pump-7").tok("obs").observe(0))
+		first := p.must()
+		for first.typ != con {
+			first = p.must()
+		}
+		w.same("both", first.seqs(t), []uint32{start, start + 1})
+		w.cancel(other)
+		repeat := p.must()
+		w.same("its repeat", repeat.seqs(t), []uint32{start, start + 1})
+		p.ack(first)
+		second := p.must()
+		w.same("another exchange", second.seqs(t), []uint32{start})
+		p.ack(second)
+		w.same("acknowledged", w.states(id), []command.State{command.Delivered})
+		p.report("pump-7", start+1, success)
+		w.same("reported on", w.states(id), []command.State{command.Succeeded})
+	})
+}
+
+// TestWhatAnAnswerCarriesOnce is in no repeat of the notification that is under
+// way meanwhile.
+func TestWhatAnAnswerCarriesOnce(t *testing.T) {
+	inWorld(t, 1, perfect, func(w *world) {
+		w.declare("once", command.Policy{Redelivery: command.Once})
+		p, q := w.peer("127.0.0.2:5000"), w.peer("127.0.0.3:5000")
+		p.register("ep=pump-7&w=2")
+		p.observe("pump-7", "obs")
+		w.issue("pump-7", command.Intent{})
+		w.same("the first", p.must().seqs(t), []uint32{start})
+		id := w.issue("pump-7", command.Intent{Type: "once"})
+		q.send(get("c/pump-7"))
+		answer := q.must()
+		for answer.typ != con {
+			answer = q.must()
+		}
+		w.same("the answer", answer.seqs(t), []uint32{start, start + 1})
+		repeat := p.must()
+		w.same("the repeat of the notification", repeat.seqs(t), []uint32{start})
+		q.ack(answer)
+		p.ack(repeat)
+		p.quiet(10 * time.Second)
+		w.same("acknowledged", w.states(id), []command.State{command.Delivered})
+	})
+}
+
 // TestOnePeerMayBeManyDevices: a gateway speaks for several from one socket.
 // NSTART is one exchange at a time with it; none of its devices is forgotten.
 func TestOnePeerMayBeManyDevices(t *testing.T) {

@@ -48,13 +48,14 @@ func (n *notice) Build(int, time.Time) (endpoint.Response, bool) {
 		}
 		b.dirty = false
 	}
-	list := b.shown.List
+	list := b.listFor(n)
 	payload, err := cbor.AppendList(nil, list, now)
 	if err != nil {
 		n.p.log.Error("encoding an open list", "device", n.handle, "err", err)
 		return endpoint.Response{}, false
 	}
 	n.sent = append(n.sent, carries(list))
+	b.left(n, list)
 	r := endpoint.Response{
 		Code: codes.Content, Format: endpoint.Some(formatCBOR), MaxAge: endpoint.Some(0), Payload: payload,
 	}

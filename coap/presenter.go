@@ -198,7 +198,7 @@ func (p *presenter) begin(d device.Device, shown command.Presentation) endpoint.
 	}
 	b.dirty, b.doubted = false, false
 	b.calm()
-	if len(b.shown.List) > 0 {
+	if len(b.listFor(nil)) > 0 {
 		b.notice = n
 		return endpoint.Response{Separate: n}
 	}

@@ -101,6 +101,7 @@ func (x Execution) entry() Entry {
 	e := Entry{
 		Seq: x.Seq, Type: c.Type, WireCode: c.Policy.WireCode, Params: x.params(),
 		StartBy: x.StartBy(), ReportEvery: c.Clocks.ReportEvery, Fresh: c.Policy.Fresh,
+		Once: c.Policy.Redelivery == Once,
 	}
 	if c.Clocks.RunFor != DefaultClocks.RunFor {
 		e.RunFor = c.Clocks.RunFor // bytes are dear: what is the default is not said

@@ -107,6 +107,7 @@ type Entry struct {
 	RunFor      time.Duration // 0: not sent
 	ReportEvery time.Duration // 0: not sent
 	Fresh       bool          // report running first, start only on its 2.04
+	Once        bool          // it goes in one exchange, with its repeats; the wire does not say so
 }
 
 // nameOf is the text of an enumeration's value.

@@ -148,7 +148,8 @@ func (m *machine) again() {
 	var k *keyed
 	fresh := len(m.keys) == 0 || m.seldom(3, "new key")
 	if fresh {
-		k = &keyed{claim: command.Claim{Key: [32]byte{byte(len(m.keys) + 1)}, Request: [32]byte{1}}}
+		m.n++
+		k = &keyed{claim: command.Claim{Key: [32]byte{byte(m.n)}, Request: [32]byte{1}}}
 		for range rapid.IntRange(1, 2).Draw(m.t, "of one request") {
 			in, tr := m.intent()
 			k.ins, k.tries = append(k.ins, in), append(k.tries, tr)
@@ -181,6 +182,8 @@ func (m *machine) again() {
 	body, again, err := m.p.IssueOnce(background, claim, k.ins, render)
 	m.note("under key %d, other %t: again %t, %q, %v", claim.Key[0], other, again, body, err)
 	switch {
+	case answerOf(err) == unsure && other && !answered: // nobody can say whose key it is
+		m.keys = slices.DeleteFunc(m.keys, func(one *keyed) bool { return one == k })
 	case answerOf(err) == unsure, command.CodeOf(err) == command.CodeUnavailable:
 	case other && answered && command.CodeOf(err) != command.CodeConflict:
 		m.t.Fatalf("another request under a used key is answered %q %v, want a conflict", body, err)
@@ -419,16 +422,16 @@ func (m *machine) get() {
 	if err != nil {
 		return
 	}
-	m.p.stage.heardList(dev, p)
+	list := m.p.stage.heardList(dev, p)
 	switch rapid.IntRange(0, 2).Draw(m.t, "answer") {
 	case 0:
-		m.receive(d, p.List)
-		m.arrive(d, device.Observation{}, p.List, command.DeliveryAcked)
+		m.receive(d, list)
+		m.arrive(d, device.Observation{}, list, command.DeliveryAcked)
 	case 1:
-		m.receive(d, p.List)
-		m.arrive(d, device.Observation{}, p.List, command.DeliverySilent)
+		m.receive(d, list)
+		m.arrive(d, device.Observation{}, list, command.DeliverySilent)
 	default:
-		m.arrive(d, device.Observation{}, p.List, command.DeliverySilent)
+		m.arrive(d, device.Observation{}, list, command.DeliverySilent)
 	}
 }
 

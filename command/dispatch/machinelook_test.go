@@ -205,9 +205,8 @@ func (k *model) shown() {
 	k.shows = nil
 }
 
-// leave: what goes once is in no answer after the exchange that it left in, and in
-// none of another process, unless the device has said that it is there. Within one
-// the transport may begin another before the end of the first is on disk.
+// leave: what goes once leaves in one exchange, also over a death, unless the
+// device has said that it is there.
 func (k *model) leave() {
 	for _, s := range k.left {
 		name := k.handles[s.handle]
@@ -223,8 +222,7 @@ func (k *model) leave() {
 			for _, status := range []command.Status{command.StatusRunning, command.StatusSuccess, command.StatusFailure, command.StatusRejected, command.StatusCanceled} {
 				there = there || k.said[reportKey{name, e.Seq, status}]
 			}
-			again := p.left.of != s.of || s.get && p.left != s.exchange
-			k.must(there || !again, "%s goes once, left for %s under %d in one exchange, and in another, is %s", p.life.label(), name, e.Seq, p.state)
+			k.must(there || p.left == s.exchange, "%s goes once, left for %s under %d in one exchange, and in another, is %s", p.life.label(), name, e.Seq, p.state)
 		}
 	}
 	k.left = nil

@@ -224,9 +224,8 @@ type stage struct {
 
 // exchange is one with a device; of a process, since it ends with that.
 type exchange struct {
-	of  *process
-	n   int
-	get bool // the answer to a GET, beside which a notification may be under way
+	of *process
+	n  int
 }
 
 // leaving is a list that left in an exchange.
@@ -253,6 +252,7 @@ type board struct {
 	flight *command.Presentation // an exchange that nobody has answered yet, as it began
 	now    exchange              // that one
 	to     device.Observation    // where it goes
+	once   map[uint32]exchange   // that what goes once left in
 }
 
 func newStage(p *process) *stage { return &stage{p: p, boards: map[int64]*board{}} }
@@ -282,7 +282,7 @@ func (s *stage) take(d device.Device, p command.Presentation, end command.Place)
 	s.shows = append(s.shows, show{d.Handle, p.List, end, s.p.clock.Held()})
 	b := s.boards[d.Handle]
 	if b == nil {
-		b = &board{}
+		b = &board{once: map[uint32]exchange{}}
 		s.boards[d.Handle] = b
 	}
 	if p.Generation <= b.shown.Generation {
@@ -306,8 +306,31 @@ func (s *stage) advance(b *board) {
 // begin begins an exchange. [mu held]
 func (s *stage) begin(b *board, p command.Presentation) {
 	s.begun++
-	b.flight, b.now, b.to = &p, exchange{of: s.p, n: s.begun}, b.dev.Observation
-	s.left = append(s.left, leaving{b.dev.Handle, b.now, p.List})
+	b.now, b.to = exchange{of: s.p, n: s.begun}, b.dev.Observation
+	p.List = s.leave(b, b.now, p.List)
+	b.flight = &p
+}
+
+// leave lets a list leave in x, as far as it may, and answers with that. [mu held]
+func (s *stage) leave(b *board, x exchange, list []command.Entry) []command.Entry {
+	list = b.listFor(x, list)
+	for _, e := range list {
+		if e.Once {
+			b.once[e.Seq] = x
+		}
+	}
+	s.left = append(s.left, leaving{b.dev.Handle, x, list})
+	return list
+}
+
+// listFor is a list without what goes once and left in another exchange than x.
+func (b *board) listFor(x exchange, list []command.Entry) (out []command.Entry) {
+	for _, e := range list {
+		if in, left := b.once[e.Seq]; !e.Once || !left || in == x {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // pulls lists devices for which more is waiting than their list shows.
@@ -345,8 +368,7 @@ func (s *stage) answered(h int64, now bool) (list []command.Entry, o device.Obse
 	}
 	list = b.flight.List
 	if now {
-		list, b.dirty = b.shown.List, false
-		s.left = append(s.left, leaving{h, b.now, list})
+		list, b.dirty = s.leave(b, b.now, b.shown.List), false
 	}
 	b.flight = nil
 	return list, b.to, true
@@ -367,7 +389,7 @@ func (s *stage) flying(h int64) []command.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := s.boards[h]; b != nil && b.flight != nil {
-		return append([]command.Entry{}, b.shown.List...)
+		return append([]command.Entry{}, b.listFor(b.now, b.shown.List)...)
 	}
 	return nil
 }
@@ -392,29 +414,29 @@ func (s *stage) observed(d device.Device, p command.Presentation) (over []comman
 	s.take(d, p, end)
 	b := s.boards[d.Handle]
 	if b.flight != nil {
-		over = slices.Concat(b.flight.List, b.shown.List)
+		over = slices.Concat(b.flight.List, b.listFor(b.now, b.shown.List))
 	}
 	if b.shown.Generation == p.Generation {
 		b.dirty, b.flight = false, nil
-		if len(p.List) > 0 {
+		if len(b.listFor(exchange{}, p.List)) > 0 {
 			s.begin(b, p)
 		}
 	}
 	return over
 }
 
-// heardList takes in a list that answers a device's own request, and leaves with
-// that.
-func (s *stage) heardList(d device.Device, p command.Presentation) {
+// heardList takes in a list that answers a device's own request, and answers with
+// what leaves with that.
+func (s *stage) heardList(d device.Device, p command.Presentation) []command.Entry {
 	end, err := s.p.store.End(context.Background())
 	if err != nil {
 		panic(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun++
-	s.left = append(s.left, leaving{d.Handle, exchange{of: s.p, n: s.begun, get: true}, p.List})
 	s.take(d, p, end)
+	s.begun++
+	return s.leave(s.boards[d.Handle], exchange{of: s.p, n: s.begun}, p.List)
 }
 
 // told takes the lists that were handed over since it was last asked, and those
