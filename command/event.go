@@ -59,6 +59,7 @@ const (
 	EventSealed       EventType = "server.sealed"            // what had not left was sealed with a new key, as it stood
 	EventKeysLost     EventType = "server.credentials_reset" // the keys that sealed credentials were given up
 	EventCheckpoint   EventType = "server.checkpoint"        // data is the log as it stood before, signed
+	EventRestored     EventType = "server.restored"          // a backup was put back: the first event of an epoch
 	EventHookDeclared EventType = "webhook.declared"         // or changed
 	EventHookRemoved  EventType = "webhook.removed"
 	EventHookRotated  EventType = "webhook.rotated"  // it has a new secret

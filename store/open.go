@@ -53,6 +53,15 @@ func Export(ctx context.Context, dsn string, e sqlite.Exporting) error {
 	return sqlite.Export(ctx, path, e)
 }
 
+// Restore puts a backup in the place of the store that dsn names.
+func Restore(ctx context.Context, dsn string, o sqlite.Restoring) (sqlite.Restored, error) {
+	path, err := sqlitePath(dsn)
+	if err != nil {
+		return sqlite.Restored{}, err
+	}
+	return sqlite.Restore(ctx, path, o)
+}
+
 // sqlitePath is the file that dsn names.
 func sqlitePath(dsn string) (string, error) {
 	scheme, rest, found := strings.Cut(dsn, "://")

@@ -89,6 +89,11 @@ func (s *system) continues(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if after, err := s.store.RestoredAfter(ctx, last.At); err != nil {
+		return err
+	} else if after.N < last.At.N {
+		return fmt.Errorf("its last checkpoint is of event %s, and the store was restored after event %s: keep the file elsewhere and name another", last.At, after)
+	}
 	if last.At.N > end.N {
 		return fmt.Errorf("its last checkpoint is of event %s, and the log ends with event %s: an older copy of the database was put back, or its end was cut off; if you did that, keep the file elsewhere and name another",
 			last.At, end)

@@ -56,7 +56,8 @@ the environment beats the file.`,
 		Example: `  server --dev                    # loopback only, no keys: for trying it out
   server --data /var/lib/behest
   server check --data ./data      # verify a database, also while a server runs
-  server export --data ./data     # the log as lines of JSON, to be verified elsewhere`,
+  server export --data ./data     # the log as lines of JSON, to be verified elsewhere
+  server restore --from BACKUP --data ./data   # put a backup back, while no server runs`,
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -71,6 +72,6 @@ the environment beats the file.`,
 	configFlags(root.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(checkCommand(), exportCommand(), rekeyCommand(), versionCommand())
+	root.AddCommand(checkCommand(), exportCommand(), rekeyCommand(), restoreCommand(), versionCommand())
 	return root
 }

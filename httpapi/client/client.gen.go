@@ -1137,7 +1137,8 @@ type Event struct {
 	// `approval.lapsed`; `command.gate` and `command.wave` (a rollout goes on, stops or is over),
 	// `command.rolled_back` and `command.rollback_contradicted`; `group.changed` and `group.removed`; `user.`,
 	// `token.` and `webhook.` likewise; `server.checkpoint` (the log as it stood before,
-	// signed); `server.sealed` (what waited was sealed with a new key); `server.credentials_reset` (the keys of
+	// signed); `server.sealed` (what waited was sealed with a new key); `server.restored` (a
+	// backup was put back, a new epoch begins); `server.credentials_reset` (the keys of
 	// devices' secrets were lost, and those revoked). New types may come: ignore what you do not know.
 	Type string `json:"type"`
 

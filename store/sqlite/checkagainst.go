@@ -42,6 +42,9 @@ type anchors struct {
 	kept  Kept
 	found Against
 	at    map[int64][]anchored // by the number of the event
+
+	end      command.Place   // how far the log is
+	restored []command.Place // where it was when it was restored: later events are of other epochs
 }
 
 type anchored struct {
@@ -95,7 +98,14 @@ func (a *anchors) meet(report *Report, last int64, epoch uint32, hash []byte) {
 	if a == nil {
 		return
 	}
+	if a.end.Epoch != 0 && epoch > a.end.Epoch {
+		a.restored = append(a.restored, a.end)
+	}
+	a.end = command.Place{Epoch: epoch, N: last}
 	for _, c := range a.at[last] {
+		if a.lost(report, c) {
+			continue
+		}
 		if !bytes.Equal(c.Hash[:], hash) || c.At.Epoch != epoch {
 			report.fault("line %d: event %s is sealed by %x there and by %x in the log, which was rewritten", c.line, c.At, c.Hash, hash)
 			continue
@@ -103,6 +113,19 @@ func (a *anchors) meet(report *Report, last int64, epoch uint32, hash []byte) {
 		a.hold(c)
 	}
 	delete(a.at, last)
+}
+
+// lost says of a checkpoint that it is of what a restore left behind, if it is.
+// That is a fault like others: who takes the end off a log can write another
+// epoch behind it.
+func (a *anchors) lost(report *Report, c anchored) bool {
+	for _, after := range a.restored {
+		if c.At.Epoch <= after.Epoch && c.At.N > after.N {
+			report.fault("line %d: event %s was lost: the store was restored after event %s", c.line, c.At, after)
+			return true
+		}
+	}
+	return false
 }
 
 func (a *anchors) hold(c anchored) {
@@ -123,6 +146,7 @@ func (a *anchors) rest(report *Report, cut, end int64) {
 			case n <= cut:
 				a.found.Gone++
 				a.hold(c)
+			case a.lost(report, c):
 			case n > end:
 				report.fault("line %d: event %s is not in the log, which ends with event %d: it was cut short", c.line, c.At, end)
 			default:

@@ -59,9 +59,11 @@ func dsn(path string, m mode) string {
 		q.Set("mode", "ro")
 		q.Set("immutable", "1")
 	}
-	// Only the path needs escaping, in SQLite's terms of a URI.
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+	return "file:" + uriPath(path) + "?" + q.Encode()
 }
+
+// uriPath escapes a path, which alone needs it, in SQLite's terms of a URI.
+func uriPath(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 
 // tune sets what the driver's address cannot.
 func tune(c *sqlite3.SQLiteConn) error {
