@@ -86,7 +86,7 @@ func TestDecodeEncodeAndRepeatsAllocateNothing(t *testing.T) {
 		hash := maphash.Bytes(seed, buf[:n])
 		if repeats.find(hash, 0) == 0 {
 			r := repeats.add(hash, at, true, time.Duration(i)*time.Second, 247*time.Second)
-			repeats.slab[r].answer = answers.put(out[:12])
+			repeats.slab.at(r).answer = answers.put(out[:12])
 		}
 		if _, err := enc.encode(&full, out); err != nil {
 			t.Fatal(err)

@@ -247,7 +247,7 @@ type origin struct {
 
 // rememberedLocked returns the memory of a request, unless it was pushed out.
 func (e *Endpoint) rememberedLocked(g *origin) *repeat {
-	if r := &e.repeats.slab[g.repeat]; g.repeat != 0 && r.hash == g.hash {
+	if r := e.repeats.slab.at(g.repeat); g.repeat != 0 && r.hash == g.hash {
 		return r
 	}
 	return nil

@@ -33,9 +33,9 @@ func (e *Endpoint) Check() error {
 		return fmt.Errorf("%d exchanges, counted %d", n, e.exchanges.len())
 	}
 	remembered := 0
-	for i := range e.peers.slab {
-		p := e.peers.at(uint32(i))
-		if remembered += int(p.repeats); p.repeats > 0 && e.peers.find(p.key) != uint32(i) {
+	for i := range e.peers.slab.n {
+		p := e.peers.at(i)
+		if remembered += int(p.repeats); p.repeats > 0 && e.peers.find(p.key) != i {
 			return fmt.Errorf("peer %d is gone, and %d of its requests are not", i, p.repeats)
 		}
 	}
@@ -47,8 +47,8 @@ func (e *Endpoint) Check() error {
 			frozen[x.peer]++
 		}
 	}
-	for i := range e.peers.slab {
-		p, i := &e.peers.slab[i], uint32(i)
+	for i := range e.peers.slab.n {
+		p := e.peers.at(i)
 		if int(p.pins) != pins[i] || int(p.running) != running[i] || int(p.frozen) != frozen[i] {
 			return fmt.Errorf("peer %d: %d pins for %d, %d running of %d, %d frozen of %d",
 				i, p.pins, pins[i], p.running, running[i], p.frozen, frozen[i])
@@ -60,19 +60,19 @@ func (e *Endpoint) Check() error {
 // check compares the table's list with its slab.
 func (t *peerTable) check() error {
 	listed := 0
-	for i, prev := t.oldest, uint32(0); i != 0; prev, i = i, t.slab[i].next {
-		p := &t.slab[i]
+	for i, prev := t.oldest, uint32(0); i != 0; prev, i = i, t.slab.at(i).next {
+		p := t.slab.at(i)
 		if p.prev != prev || p.pins != 0 || t.index[p.key] != i {
 			return fmt.Errorf("peer %d: prev %d, want %d; pins %d", i, p.prev, prev, p.pins)
 		}
-		if prev != 0 && t.slab[prev].expires > p.expires {
+		if prev != 0 && t.slab.at(prev).expires > p.expires {
 			return fmt.Errorf("peer %d expires after its successor", prev)
 		}
 		listed++
 	}
 	pinned := 0
 	for _, i := range t.index {
-		if t.slab[i].pins > 0 {
+		if t.slab.at(i).pins > 0 {
 			pinned++
 		}
 	}

@@ -158,7 +158,7 @@ func (e *Endpoint) request(d *Datagram, now time.Duration) {
 		e.refuseOptionLocked(&g)
 		return
 	}
-	if r := e.repeats.find(g.hash, now); r != 0 && e.repeatedLocked(&g, &e.repeats.slab[r]) {
+	if r := e.repeats.find(g.hash, now); r != 0 && e.repeatedLocked(&g, e.repeats.slab.at(r)) {
 		return
 	}
 	if e.closing {
@@ -218,7 +218,7 @@ func (e *Endpoint) freshLocked(g *origin, now time.Duration) {
 	}
 	if r := e.repeats.find(g.hash, now); r != 0 {
 		g.repeat = r
-		e.repeats.slab[r].state = repeatRunning
+		e.repeats.slab.at(r).state = repeatRunning
 	} else {
 		g.repeat = e.repeats.add(g.hash, g.peer, g.con, now, lifetime)
 	}

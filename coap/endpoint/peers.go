@@ -42,14 +42,10 @@ type peer struct {
 // zonesMax bounds the IPv6 zones that are told apart: one for each interface.
 const zonesMax = 1024
 
-// slabKeep is the size of slab that is kept when the last entry is gone. What
-// a crowd made it grow to goes with the crowd.
-const slabKeep = 4096
-
 // peerTable is a slab of peers; index 0 is none.
 type peerTable struct {
 	index          map[peerKey]uint32
-	slab           []peer
+	slab           slab[peer]
 	free           uint32
 	oldest, newest uint32
 	zones          map[string]uint16
@@ -57,10 +53,10 @@ type peerTable struct {
 }
 
 func newPeerTable() *peerTable {
-	return &peerTable{index: map[peerKey]uint32{}, slab: make([]peer, 1), zones: map[string]uint16{}, zoneNames: []string{""}}
+	return &peerTable{index: map[peerKey]uint32{}, slab: newSlab[peer](), zones: map[string]uint16{}, zoneNames: []string{""}}
 }
 
-func (t *peerTable) at(i uint32) *peer { return &t.slab[i] }
+func (t *peerTable) at(i uint32) *peer { return t.slab.at(i) }
 func (t *peerTable) len() int          { return len(t.index) }
 
 func (t *peerTable) zone(name string) uint16 {
@@ -114,12 +110,11 @@ func (t *peerTable) find(k peerKey) uint32 { return t.index[k] }
 func (t *peerTable) add(k peerKey, expires time.Duration) uint32 {
 	i := t.free
 	if i == 0 {
-		i = uint32(len(t.slab))
-		t.slab = append(t.slab, peer{})
+		i = t.slab.grow()
 	} else {
-		t.free = t.slab[i].next
+		t.free = t.slab.at(i).next
 	}
-	t.slab[i] = peer{key: k}
+	*t.slab.at(i) = peer{key: k}
 	t.index[k] = i
 	t.list(i, expires)
 	return i
@@ -128,19 +123,19 @@ func (t *peerTable) add(k peerKey, expires time.Duration) uint32 {
 // drop takes an unpinned peer out.
 func (t *peerTable) drop(i uint32) {
 	t.unlist(i)
-	delete(t.index, t.slab[i].key)
-	t.slab[i] = peer{next: t.free}
+	delete(t.index, t.slab.at(i).key)
+	*t.slab.at(i) = peer{next: t.free}
 	t.free = i
-	if len(t.index) == 0 && len(t.slab) > slabKeep {
-		t.index, t.slab, t.free = map[peerKey]uint32{}, make([]peer, 1), 0
+	if len(t.index) == 0 && t.slab.n > slabKeep {
+		t.index, t.slab, t.free = map[peerKey]uint32{}, newSlab[peer](), 0
 	}
 }
 
 func (t *peerTable) list(i uint32, expires time.Duration) {
-	p := &t.slab[i]
+	p := t.slab.at(i)
 	p.expires, p.prev, p.next = expires, t.newest, 0
 	if t.newest != 0 {
-		t.slab[t.newest].next = i
+		t.slab.at(t.newest).next = i
 	} else {
 		t.oldest = i
 	}
@@ -148,14 +143,14 @@ func (t *peerTable) list(i uint32, expires time.Duration) {
 }
 
 func (t *peerTable) unlist(i uint32) {
-	p := &t.slab[i]
+	p := t.slab.at(i)
 	if p.prev != 0 {
-		t.slab[p.prev].next = p.next
+		t.slab.at(p.prev).next = p.next
 	} else {
 		t.oldest = p.next
 	}
 	if p.next != 0 {
-		t.slab[p.next].prev = p.prev
+		t.slab.at(p.next).prev = p.prev
 	} else {
 		t.newest = p.prev
 	}
@@ -164,7 +159,7 @@ func (t *peerTable) unlist(i uint32) {
 
 // touch makes an unpinned peer the newest.
 func (t *peerTable) touch(i uint32, expires time.Duration) {
-	if t.slab[i].pins == 0 {
+	if t.slab.at(i).pins == 0 {
 		t.unlist(i)
 		t.list(i, expires)
 	}
@@ -172,14 +167,14 @@ func (t *peerTable) touch(i uint32, expires time.Duration) {
 
 // pin keeps a peer until as many calls of unpin.
 func (t *peerTable) pin(i uint32) {
-	if t.slab[i].pins == 0 {
+	if t.slab.at(i).pins == 0 {
 		t.unlist(i)
 	}
-	t.slab[i].pins++
+	t.slab.at(i).pins++
 }
 
 func (t *peerTable) unpin(i uint32, expires time.Duration) {
-	if t.slab[i].pins--; t.slab[i].pins == 0 {
+	if t.slab.at(i).pins--; t.slab.at(i).pins == 0 {
 		t.list(i, expires)
 	}
 }

@@ -28,7 +28,7 @@ type repeat struct {
 // full it forgets the oldest.
 type repeatTable struct {
 	index   map[uint64]uint32
-	slab    []repeat
+	slab    slab[repeat]
 	free    uint32
 	max     int
 	oldest  [2]uint32 // NON, CON
@@ -42,7 +42,7 @@ type repeatTable struct {
 const repeatsPerPeerMax = 1 << 16
 
 func newRepeatTable(peers *peerTable, limit int) *repeatTable {
-	return &repeatTable{index: map[uint64]uint32{}, slab: make([]repeat, 1), max: limit, peers: peers,
+	return &repeatTable{index: map[uint64]uint32{}, slab: newSlab[repeat](), max: limit, peers: peers,
 		// One peer may fill a sixteenth, so that its flood does not wash out the others.
 		perPeer: uint32(min(repeatsPerPeerMax, max(limit/16, 1)))}
 }
@@ -59,7 +59,7 @@ func kindOf(con bool) int {
 // find returns the live request with this hash.
 func (t *repeatTable) find(hash uint64, now time.Duration) uint32 {
 	i := t.index[hash]
-	if i != 0 && t.slab[i].expires <= now {
+	if i != 0 && t.slab.at(i).expires <= now {
 		t.drop(i)
 		return 0
 	}
@@ -78,21 +78,20 @@ func (t *repeatTable) add(hash uint64, peer uint32, con bool, now, lifetime time
 	}
 	i := t.free
 	if i == 0 {
-		i = uint32(len(t.slab))
-		t.slab = append(t.slab, repeat{})
+		i = t.slab.grow()
 	} else {
-		t.free = t.slab[i].next
+		t.free = t.slab.at(i).next
 	}
 	kind := kindOf(con)
-	t.slab[i] = repeat{hash: hash, expires: now + lifetime, peer: peer, con: con, prev: t.newest[kind], peerPrev: p.repeatNewest}
-	if r := &t.slab[i]; r.prev != 0 {
-		t.slab[r.prev].next = i
+	*t.slab.at(i) = repeat{hash: hash, expires: now + lifetime, peer: peer, con: con, prev: t.newest[kind], peerPrev: p.repeatNewest}
+	if r := t.slab.at(i); r.prev != 0 {
+		t.slab.at(r.prev).next = i
 	} else {
 		t.oldest[kind] = i
 	}
 	t.newest[kind] = i
 	if p.repeatNewest != 0 {
-		t.slab[p.repeatNewest].peerNext = i
+		t.slab.at(p.repeatNewest).peerNext = i
 	} else {
 		p.repeatOldest = i
 	}
@@ -105,7 +104,7 @@ func (t *repeatTable) add(hash uint64, peer uint32, con bool, now, lifetime time
 // expire forgets what is past its lifetime.
 func (t *repeatTable) expire(now time.Duration) {
 	for kind := range t.oldest {
-		for i := t.oldest[kind]; i != 0 && t.slab[i].expires <= now; i = t.oldest[kind] {
+		for i := t.oldest[kind]; i != 0 && t.slab.at(i).expires <= now; i = t.oldest[kind] {
 			t.drop(i)
 		}
 	}
@@ -113,7 +112,7 @@ func (t *repeatTable) expire(now time.Duration) {
 
 func (t *repeatTable) dropOldest() {
 	non, con := t.oldest[0], t.oldest[1]
-	if non == 0 || con != 0 && t.slab[con].expires < t.slab[non].expires {
+	if non == 0 || con != 0 && t.slab.at(con).expires < t.slab.at(non).expires {
 		non = con
 	}
 	t.drop(non)
@@ -127,34 +126,34 @@ func (t *repeatTable) dropOf(peer uint32) {
 }
 
 func (t *repeatTable) drop(i uint32) {
-	r := t.slab[i]
+	r := *t.slab.at(i)
 	kind := kindOf(r.con)
 	if r.prev != 0 {
-		t.slab[r.prev].next = r.next
+		t.slab.at(r.prev).next = r.next
 	} else {
 		t.oldest[kind] = r.next
 	}
 	if r.next != 0 {
-		t.slab[r.next].prev = r.prev
+		t.slab.at(r.next).prev = r.prev
 	} else {
 		t.newest[kind] = r.prev
 	}
 	p := t.peers.at(r.peer)
 	if r.peerPrev != 0 {
-		t.slab[r.peerPrev].peerNext = r.peerNext
+		t.slab.at(r.peerPrev).peerNext = r.peerNext
 	} else {
 		p.repeatOldest = r.peerNext
 	}
 	if r.peerNext != 0 {
-		t.slab[r.peerNext].peerPrev = r.peerPrev
+		t.slab.at(r.peerNext).peerPrev = r.peerPrev
 	} else {
 		p.repeatNewest = r.peerPrev
 	}
 	p.repeats--
 	delete(t.index, r.hash)
-	t.slab[i] = repeat{next: t.free}
+	*t.slab.at(i) = repeat{next: t.free}
 	t.free = i
-	if len(t.index) == 0 && len(t.slab) > slabKeep {
-		t.index, t.slab, t.free = map[uint64]uint32{}, make([]repeat, 1), 0
+	if len(t.index) == 0 && t.slab.n > slabKeep {
+		t.index, t.slab, t.free = map[uint64]uint32{}, newSlab[repeat](), 0
 	}
 }

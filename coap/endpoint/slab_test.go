@@ -23,8 +23,8 @@ func TestACrowdLeavesNoSlabBehind(t *testing.T) {
 		repeats.dropOf(i)
 		peers.drop(i)
 	}
-	if len(peers.slab) != 1 || len(repeats.slab) != 1 {
-		t.Errorf("slabs of %d peers and %d repeats are left", len(peers.slab), len(repeats.slab))
+	if peers.slab.n != 1 || repeats.slab.n != 1 {
+		t.Errorf("slabs of %d peers and %d repeats are left", peers.slab.n, repeats.slab.n)
 	}
 	i := peers.add(peers.key(Peer{Remote: netip.MustParseAddrPort("10.0.0.1:1")}), time.Minute)
 	if r := repeats.add(1, i, true, 0, time.Minute); repeats.find(1, 0) != r || peers.len() != 1 {

@@ -63,13 +63,13 @@ func TestRepeatTableIsABoundedMap(t *testing.T) {
 					peer := uint32(hash%5) + 1
 					i := table.add(hash, peer, con, now, lifetime)
 					lives[hash] = now + lifetime
-					if r := table.slab[i]; r.hash != hash || r.peer != peer || table.find(hash, now) != i {
+					if r := table.slab.at(i); r.hash != hash || r.peer != peer || table.find(hash, now) != i {
 						t.Fatalf("added %+v", r)
 					}
 				}
 			case "find":
-				if i := table.find(hash, now); i != 0 && (table.slab[i].hash != hash || lives[hash] <= now) {
-					t.Fatalf("found %+v, which lives until %v, at %v", table.slab[i], lives[hash], now)
+				if i := table.find(hash, now); i != 0 && (table.slab.at(i).hash != hash || lives[hash] <= now) {
+					t.Fatalf("found %+v, which lives until %v, at %v", table.slab.at(i), lives[hash], now)
 				}
 			case "time":
 				now += time.Duration(rapid.Int64Range(0, 100).Draw(t, "seconds")) * time.Second
@@ -83,22 +83,22 @@ func TestRepeatTableIsABoundedMap(t *testing.T) {
 
 func checkRepeats(t *rapid.T, table *repeatTable, limit int) {
 	t.Helper()
-	if table.len() > limit || len(table.slab) > limit+1 {
-		t.Fatalf("%d entries in a slab of %d, limit %d", table.len(), len(table.slab), limit)
+	if table.len() > limit || int(table.slab.n) > limit+1 {
+		t.Fatalf("%d entries in a slab of %d, limit %d", table.len(), int(table.slab.n), limit)
 	}
 	listed, ofPeers := 0, uint32(0)
 	for kind := range table.oldest {
-		for i, prev := table.oldest[kind], uint32(0); i != 0; prev, i = i, table.slab[i].next {
-			if r := table.slab[i]; r.prev != prev || kindOf(r.con) != kind || prev != 0 && table.slab[prev].expires > r.expires {
+		for i, prev := table.oldest[kind], uint32(0); i != 0; prev, i = i, table.slab.at(i).next {
+			if r := table.slab.at(i); r.prev != prev || kindOf(r.con) != kind || prev != 0 && table.slab.at(prev).expires > r.expires {
 				t.Fatalf("entry %d after %d: %+v", i, prev, r)
 			}
 			listed++
 		}
 	}
-	for i := range table.peers.slab {
-		p := &table.peers.slab[i]
+	for i := range table.peers.slab.n {
+		p := table.peers.at(i)
 		n := uint32(0)
-		for r := p.repeatOldest; r != 0; r = table.slab[r].peerNext {
+		for r := p.repeatOldest; r != 0; r = table.slab.at(r).peerNext {
 			n++
 		}
 		if n != p.repeats || n > table.perPeer {
@@ -184,9 +184,9 @@ func TestTransferTableKeepsItsBounds(t *testing.T) {
 			if table.len() > 8 || table.bytes > 1000 || sum != table.bytes || listed != table.len() {
 				t.Fatalf("%d transfers, %d listed, %d bytes, counted %d", table.len(), listed, sum, table.bytes)
 			}
-			for i := range peers.slab {
+			for i := range peers.slab.n {
 				n := 0
-				for x := peers.slab[i].transfers[downloading]; x != 0; x = table.slab[x].peerNext {
+				for x := peers.slab.at(i).transfers[downloading]; x != 0; x = table.slab[x].peerNext {
 					n++
 				}
 				if n > 3 {
