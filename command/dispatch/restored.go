@@ -182,6 +182,5 @@ func (v *visit) endAll() (int, error) {
 			return 0, err
 		}
 	}
-	v.open = []command.Execution{} // nothing may go with its turn
 	return len(open), nil
 }
