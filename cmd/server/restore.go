@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -68,6 +69,7 @@ func (r *restoring) run(ctx context.Context) error {
 		r.from = filepath.Join(r.from, databaseFile)
 	}
 	c := config{Data: r.data}
+	missing := missingKeys(c)
 	done, err := store.Restore(ctx, c.path(databaseFile), sqlite.Restoring{
 		From: r.from, Replace: r.replace, Lost: r.lost, Logger: newLogger(config{LogLevel: "warn", LogFormat: "text"}, r.progress.w),
 		Now: r.now, End: r.end,
@@ -76,7 +78,7 @@ func (r *restoring) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.tell(c, done)
+	return r.tell(c, done, missing)
 }
 
 // now holds the system's clock against the backup, as a server that starts does.
@@ -104,7 +106,7 @@ func (r *restoring) end(ctx context.Context, s *sqlite.Store) (err error) {
 }
 
 // tell says what was done, and what is left to do.
-func (r *restoring) tell(c config, done sqlite.Restored) error {
+func (r *restoring) tell(c config, done sqlite.Restored, missing []string) error {
 	p := func(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
 	p("restored %s from %s", c.path(databaseFile), r.from)
 	p("epoch %d begins after event %s; devices' numbers begin at the clock + %d", done.Epoch.N, done.Epoch.After, done.Epoch.Base)
@@ -113,16 +115,25 @@ func (r *restoring) tell(c config, done sqlite.Restored) error {
 	if done.Kept != "" {
 		p("what was there is in %s", done.Kept)
 	}
-	for _, key := range []struct{ file, without string }{
-		{secretKeyFile, "webhooks need it, and it must be that of the backup"},
-		{deviceKeysFile, "devices with credentials cannot come in without that of the backup"},
-	} {
-		if _, err := os.Stat(c.path(key.file)); err != nil {
-			p("missing: %s: %s", c.path(key.file), key.without)
-		}
+	for _, line := range missing {
+		p("missing: %s", line)
 	}
 	_, err := fmt.Fprintln(r.out, "next: server check; another --checkpoint-file, if there was one; start the server; look at what is timed_out, and ask for it anew where the device says that it was not done")
 	return err
+}
+
+// missingKeys says which keys of the backup's time are not in the directory.
+func missingKeys(c config) (lines []string) {
+	for _, key := range []struct{ file, without string }{
+		{"log-key", "another one was made, which did not sign the checkpoints of the backup"},
+		{secretKeyFile, "webhooks need it, and it must be that of the backup"},
+		{deviceKeysFile, "devices with credentials cannot come in without that of the backup"},
+	} {
+		if _, err := os.Stat(c.path(key.file)); errors.Is(err, fs.ErrNotExist) {
+			lines = append(lines, c.path(key.file)+": "+key.without)
+		}
+	}
+	return lines
 }
 
 // progressEvery is how often somebody who waits is told how far it is.
