@@ -27,7 +27,7 @@ func Diagnose(b []byte) string {
 	}
 	text, err := diagMode.Diagnose(b)
 	if err != nil {
-		return fmt.Sprintf("h'%s' / %s /", hex.EncodeToString(b), strings.TrimPrefix(err.Error(), "cbor: "))
+		return fmt.Sprintf("h'%s' / %.*s /", hex.EncodeToString(b), DiagnosticBytesMax, strings.TrimPrefix(err.Error(), "cbor: "))
 	}
 	return cut(text, diagnoseBytesMax)
 }

@@ -22,6 +22,7 @@ func TestDiagnoseShowsAnyBytesOnOneLine(t *testing.T) {
 		{"cut", "\xa2\x01", "h'a201' / unexpected EOF /"},
 		{"not UTF-8", "\x61\xff", "h'61ff' / invalid UTF-8 string /"},
 		{"two items", "\x01\x02", "h'0102' / 1 bytes of extraneous data starting at index 1 /"},
+		{"a length that no integer holds", "\x5b" + strings.Repeat("\xff", 8), "h'5bffffffffffffffff' / byte string length 18446744073709551615 is too large, causing in /"},
 		{"no CBOR at all", "hello", "h'68656c6c6f' / unexpected EOF /"},
 		{"a long text", string(long), `"` + strings.Repeat("x", 4090) + `"`},
 		{"a longer one", string(appendText(nil, strings.Repeat("\n", 4000))), `"` + strings.Repeat(`\n`, 2047) + `\ / and 3906 bytes more /`},

@@ -185,8 +185,10 @@ func FuzzDiagnose(f *testing.F) {
 	for _, kind := range []string{"report", "list", "json"} {
 		seed(f, kind, func(b []byte) bool { return sound(b) == nil })
 	}
+	f.Add(append([]byte("\x5b"), bytes.Repeat([]byte("\xff"), diagnoseBytesMax-1)...)) // the longest bytes with the longest fault
+	longest := len("h'' /  /") + 2*diagnoseBytesMax + DiagnosticBytesMax
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got := Diagnose(b); got == "" || len(got) > 2*diagnoseBytesMax+DiagnosticBytesMax || bytes.ContainsAny([]byte(got), "\n\r\x1b\x00") {
+		if got := Diagnose(b); got == "" || len(got) > longest || bytes.ContainsAny([]byte(got), "\n\r\x1b\x00") {
 			t.Fatalf("%x shows as %q", b, got)
 		}
 	})
