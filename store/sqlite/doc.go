@@ -55,6 +55,10 @@
 // the way back (typerule.go). Gates keep their times whole, not to the
 // millisecond: a rate of a million a minute needs that.
 //
+// What comes changes the pages that came last, whatever is old: numbers, which
+// follow the clock, are found by number and then by device, and a device's history
+// lies in spans of 4,096 rows, each of which is looked into (history.go).
+//
 // What is secret of a credential is sealed before it comes here, and what is
 // sealed is bytes (package device/vault). Of what was revoked only a digest stays,
 // for as long as the device has not had CredentialsKept others since.
