@@ -1,6 +1,6 @@
 // Command run measures the server, and prints a table.
 //
-//	run [-parts message,dtls,memory,rounds,latency,fleet] [-for 15s] [-devices 100000] [-targets 100000] [-old 1000000] [-idle 0] [-tree DIR]
+//	run [-parts message,dtls,memory,rounds,latency,ages,fleet] [-for 15s] [-devices 100000] [-targets 100000] [-old 1000000] [-idle 0] [-tree DIR]
 //
 //	message   requests/s of a confirmable POST answered 2.04 by coap/endpoint with
 //	          a handler that does nothing, beside an echo of the same datagrams
@@ -16,10 +16,12 @@
 //	          disk of a completed command
 //	latency   500 commands/s, one request each, on a schedule that waits for
 //	          nobody: to the datagram at the device, to the 2.04, to the operator
+//	ages      the cost of a target in a store with -old executions beside one with
+//	          none, in turns: commands to a tenth of -targets devices, which are not
+//	          there at first
 //	fleet     commands to 1, 1,000 and -targets devices that are there: until all
 //	          are released, and what that is per target; how long single commands
-//	          take meanwhile, beside alone; and the cost of a target in a store with
-//	          -old executions beside one with none, in turns
+//	          take meanwhile, beside alone
 //
 // The generator (bench/crowd, bench/operator) runs on the same machine and takes
 // its part of it: hence the server's own CPU time per operation, which the

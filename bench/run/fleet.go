@@ -2,46 +2,30 @@ package main
 
 import (
 	"context"
-	random "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"behest/bench/crowd"
 	"behest/bench/operator"
-	"behest/command"
-	"behest/command/ledger"
-	"behest/device"
-	"behest/store/sqlite"
 )
 
 const (
 	fleetSingles = 20 * time.Millisecond // between single commands: some load, far from the most
 	fleetAlone   = 10 * time.Second      // how long singles are measured by themselves
-	fleetTurns   = 5                     // of each smaller size, and of old beside young
+	fleetTurns   = 5                     // of each smaller size
 	fleetLarge   = 3                     // of the largest, with singles alone before each
 	fleetPoll    = 50 * time.Millisecond // between looks, and more for more devices:
 	fleetLook    = 10 * time.Microsecond // every look counts them all
 	fleetBound   = 10 * time.Minute      // for one command to be released
 )
 
-// fleet measures what old executions cost a target, first with devices that are
-// not there, then with the same when they are; then commands over many devices that are there: what a target costs,
-// and what they cost others.
-func fleet(ctx context.Context, b *bench) error {
-	if err := b.ages(ctx); err != nil {
-		return err
-	}
-	return b.releases(ctx)
-}
-
-// releases issues to 1, 1,000 and all devices.
-func (b *bench) releases(ctx context.Context) (err error) {
+// fleet measures commands over 1, 1,000 and all devices, which are there: what a
+// target costs, and what they cost others.
+func fleet(ctx context.Context, b *bench) (err error) {
 	s, err := b.build(ctx, "fleet", b.targets, crowd.Hooks{})
 	if err != nil {
 		return err
@@ -223,116 +207,4 @@ func (s *site) singles(ctx context.Context, f func(context.Context) error) (took
 	cancel()
 	issuing.Wait()
 	return took, join(err, failed)
-}
-
-// ages compares a store that has many old executions with one that has none, in
-// turns.
-func (b *bench) ages(ctx context.Context) (err error) {
-	n := max(1, b.targets/10)
-	var sites [2]*site
-	for i, old := range []int{0, b.old} {
-		name := fmt.Sprintf("old-%d", old)
-		begun := time.Now()
-		if err := fill(ctx, filepath.Join(b.dir, name), n, old); err != nil {
-			return fmt.Errorf("fill a store: %w", err)
-		}
-		fmt.Fprintf(b.log, "%d devices with %d old executions are there after %v\n", n, old, time.Since(begun).Round(time.Second))
-		if sites[i], err = b.serve(ctx, name); err != nil {
-			return err
-		}
-		defer func() { err = join(err, sites[i].close()) }()
-	}
-	if err := b.age(ctx, sites, n, "not there"); err != nil {
-		return err
-	}
-	for _, s := range sites {
-		if err := s.populate(ctx, awayPrefix, n, crowd.Hooks{}); err != nil {
-			return err
-		}
-		if err := s.join(ctx, n); err != nil {
-			return err
-		}
-	}
-	return b.age(ctx, sites, n, "there, reports included")
-}
-
-// age issues to the n devices of each of two sites in turns, the old one last.
-func (b *bench) age(ctx context.Context, sites [2]*site, n int, who string) error {
-	var wall [2]times
-	var all [2]passage
-	for turn := range fleetTurns {
-		for k := range sites {
-			i := (k + turn) % 2 // who begins has no advantage
-			p, err := sites[i].release(ctx, operator.Targets{All: true}, nil)
-			if err != nil {
-				return err
-			}
-			wall[i] = append(wall[i], p.released/time.Duration(n))
-			all[i].add(p)
-		}
-	}
-	young, old := all[0].each(), all[1].each()
-	b.table.add(fmt.Sprintf("%d old executions beside none, time", b.old), fmt.Sprintf("%.2f", ratio(wall[1].at(50), wall[0].at(50))), "1.2",
-		fmt.Sprintf("%v, %v; per target of %d that are %s, medians of %d turns", shown(wall[1].at(50)), shown(wall[0].at(50)), n, who, fleetTurns))
-	b.table.add("the same, server CPU", fmt.Sprintf("%.2f", ratio(old.cpu, young.cpu)), "1.2",
-		fmt.Sprintf("%v, %v; of all turns", shown(old.cpu), shown(young.cpu)))
-	b.table.add("the same, bytes written to files", fmt.Sprintf("%.2f", float64(old.wrote)/float64(max(young.wrote, 1))), "1.2",
-		fmt.Sprintf("%d, %d; of all turns", old.wrote, young.wrote))
-	return nil
-}
-
-// awayPrefix begins the names of the devices of fill, which may come later.
-const awayPrefix = "away"
-
-// fillGroup is how many rows a commit of fill has.
-const fillGroup = 1000
-
-// fill makes a store with devices that are not there and with executions that
-// ended long ago, by what the store itself offers.
-func fill(ctx context.Context, dir string, devices, old int) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	store, err := sqlite.Open(ctx, filepath.Join(dir, "behest.db"), sqlite.Options{})
-	if err != nil {
-		return err
-	}
-	running, stop := context.WithCancel(ctx)
-	ran := make(chan error, 1)
-	go func() { ran <- store.Run(running) }()
-	all := make([]device.Device, devices)
-	at := time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Millisecond)
-	for from := 0; from < devices && err == nil; from += fillGroup {
-		err = store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
-			for i := from; i < min(from+fillGroup, devices); i++ {
-				all[i] = device.Device{Name: fmt.Sprintf("%s-%d", awayPrefix, i), CreatedAt: at}
-				if err := tx.AddDevice(&all[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	for done := 0; done < old && err == nil; done += fillGroup {
-		err = store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error { return past(tx, all, done, min(fillGroup, old-done), at) })
-	}
-	stop()
-	return errors.Join(err, <-ran, store.Close())
-}
-
-// past adds a command that ended on some of the devices.
-func past(tx ledger.Tx, all []device.Device, from, n int, at time.Time) error {
-	var id command.ID
-	_, _ = random.Read(id[:]) // it never fails
-	c := &command.Command{ID: id, Type: "fleet", Clocks: command.DefaultClocks, Devices: n, CreatedAt: at, RequestedBy: "dev"}
-	xs := make([]command.Execution, n)
-	for i := range xs {
-		dev := all[(from+i)%len(all)]
-		xs[i] = command.Execution{
-			Device: dev.Handle, Seq: uint32(1 + (from+i)/len(all)), State: command.Succeeded, Effect: command.EffectApplied, Attempts: 1,
-			QueuedAt: at, SentAt: at, DeliveredAt: at, ReportedAt: at, EndedAt: at, Last: command.Report{Status: command.StatusSuccess},
-		}
-		c.Targets.Devices = append(c.Targets.Devices, dev.Name)
-	}
-	return tx.AddCommand(c, xs)
 }

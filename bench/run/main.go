@@ -53,7 +53,7 @@ type part struct {
 }
 
 func parts() []part {
-	return []part{{"message", message}, {"dtls", overDTLS}, {"memory", memory}, {"rounds", rounds}, {"latency", latency}, {"fleet", fleet}}
+	return []part{{"message", message}, {"dtls", overDTLS}, {"memory", memory}, {"rounds", rounds}, {"latency", latency}, {"ages", ages}, {"fleet", fleet}}
 }
 
 func parse(args []string, w io.Writer) (settings, error) {
