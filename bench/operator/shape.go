@@ -33,6 +33,7 @@ type Command struct {
 	Params  json.RawMessage
 	Targets Targets
 	State   string
+	Outcome string // "": it is open
 	Effect  string
 	Counts  map[string]int
 	Pending int // devices of it that are not written out yet

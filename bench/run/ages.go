@@ -39,7 +39,8 @@ func ages(ctx context.Context, b *bench) (err error) {
 		}
 		defer func() { err = join(err, sites[i].close()) }()
 	}
-	if err := b.age(ctx, sites, n, "not there"); err != nil {
+	queued, err := b.age(ctx, sites, n, "not there")
+	if err != nil {
 		return err
 	}
 	for _, s := range sites {
@@ -50,32 +51,41 @@ func ages(ctx context.Context, b *bench) (err error) {
 			return err
 		}
 	}
-	return b.age(ctx, sites, n, "there, reports included")
+	for i, s := range sites { // each device begins with what it was not there for
+		if err := s.over(ctx, &queued[i]); err != nil {
+			return err
+		}
+	}
+	_, err = b.age(ctx, sites, n, "there, reports included")
+	return err
 }
 
-// age issues to the n devices of each of two sites in turns, the old one last.
-func (b *bench) age(ctx context.Context, sites [2]*site, n int, who string) error {
+// age issues to the n devices of each of two sites in turns, and answers with
+// how the last command of each went.
+func (b *bench) age(ctx context.Context, sites [2]*site, n int, who string) (last [2]passage, err error) {
 	var wall [2]times
-	var all [2]passage
+	var all [2]spent
 	for turn := range agesTurns {
 		for k := range sites {
 			i := (k + turn) % 2 // who begins has no advantage
 			p, err := sites[i].release(ctx, operator.Targets{All: true}, nil)
-			if err != nil {
-				return err
+			if err = join(err, sites[i].over(ctx, &p)); err != nil {
+				return last, err
 			}
+			last[i] = p
 			wall[i] = append(wall[i], p.released/time.Duration(n))
-			all[i].add(p)
+			all[i].cpu += p.took.cpu / time.Duration(n*agesTurns)
+			all[i].wrote += p.took.wrote / int64(n*agesTurns)
 		}
 	}
-	young, old := all[0].each(), all[1].each()
+	young, old := all[0], all[1]
 	b.table.add(fmt.Sprintf("%d old executions beside none, time", b.old), fmt.Sprintf("%.2f", ratio(wall[1].at(50), wall[0].at(50))), "1.2",
 		fmt.Sprintf("%v, %v; per target of %d that are %s, medians of %d turns", shown(wall[1].at(50)), shown(wall[0].at(50)), n, who, agesTurns))
 	b.table.add("the same, server CPU", fmt.Sprintf("%.2f", ratio(old.cpu, young.cpu)), "1.2",
 		fmt.Sprintf("%v, %v; of all turns", shown(old.cpu), shown(young.cpu)))
 	b.table.add("the same, bytes written to files", fmt.Sprintf("%.2f", float64(old.wrote)/float64(max(young.wrote, 1))), "1.2",
 		fmt.Sprintf("%d, %d; of all turns", old.wrote, young.wrote))
-	return nil
+	return last, nil
 }
 
 // awayPrefix begins the names of the devices of fill, which may come later.

@@ -38,7 +38,7 @@ func fleet(ctx context.Context, b *bench) (err error) {
 		var all []passage
 		for range fleetTurns {
 			p, err := s.release(ctx, s.some(size), nil)
-			if err != nil {
+			if err = join(err, s.over(ctx, &p)); err != nil {
 				return err
 			}
 			all = append(all, p)
@@ -67,14 +67,15 @@ func (b *bench) beside(ctx context.Context, s *site, way string, rule json.RawMe
 			return err
 		}
 		alone = append(alone, took...)
-		took, err = s.singles(ctx, func(ctx context.Context) error {
-			p, err := s.release(ctx, operator.Targets{All: true}, rule)
-			all = append(all, p)
+		var p passage
+		took, err = s.singles(ctx, func(ctx context.Context) (err error) {
+			p, err = s.release(ctx, operator.Targets{All: true}, rule)
 			return err
 		})
-		if err != nil {
+		if err = join(err, s.over(ctx, &p)); err != nil {
 			return err
 		}
+		all = append(all, p)
 		beside = append(beside, took...)
 	}
 	b.table.released(b.targets, way, all)
@@ -97,11 +98,18 @@ func (s *site) some(n int) operator.Targets {
 
 // passage is how a command went out.
 type passage struct {
+	id       string
 	devices  int
 	accepted time.Duration // until it was answered
 	released time.Duration // until nothing of it waited any more
-	cpu      time.Duration // of the server, meanwhile
-	wrote    int64         // bytes that it wrote to files, likewise
+	before   spent
+	took     spent // until it was over
+}
+
+// spent is what a server has spent.
+type spent struct {
+	cpu   time.Duration
+	wrote int64 // bytes, to files
 }
 
 // haltRule puts a command behind a gate that lets all through and would halt it.
@@ -122,41 +130,44 @@ func (s *site) release(ctx context.Context, t operator.Targets, rule json.RawMes
 	if fate != operator.Done {
 		return passage{}, fmt.Errorf("issue: %v: %w", fate, err)
 	}
-	p := passage{devices: c.DeviceCount, accepted: time.Since(begun)}
-	for !s.out(c) {
-		if wait(ctx, max(fleetPoll, time.Duration(p.devices)*fleetLook)); ctx.Err() != nil {
-			return passage{}, context.Cause(ctx)
-		}
-		if c, err = s.client.Command(ctx, c.ID); err != nil {
-			return passage{}, err
-		}
-	}
+	p := passage{id: c.ID, devices: c.DeviceCount, accepted: time.Since(begun), before: before}
+	err = s.until(ctx, p, s.out)
 	p.released = time.Since(begun)
-	now, err := s.spent()
-	p.cpu = now.cpu - before.cpu
-	p.wrote = now.wrote - before.wrote
 	return p, err
 }
 
-// add adds what another passage took of the server.
-func (p *passage) add(other passage) {
-	p.devices += other.devices
-	p.cpu += other.cpu
-	p.wrote += other.wrote
+// over waits until all devices have reported, if any are there, and sees what was
+// spent.
+func (s *site) over(ctx context.Context, p *passage) error {
+	if s.crowd != nil {
+		if err := s.until(ctx, *p, func(c operator.Command) bool { return c.Outcome != "" }); err != nil {
+			return err
+		}
+	}
+	now, err := s.spent()
+	p.took = spent{now.cpu - p.before.cpu, now.wrote - p.before.wrote}
+	return err
 }
 
-// each is what a passage took of the server for one device.
-func (p *passage) each() passage {
-	n := max(p.devices, 1)
-	return passage{devices: 1, cpu: p.cpu / time.Duration(n), wrote: p.wrote / int64(n)}
+// until looks at the command of p until f says that it is so far.
+func (s *site) until(ctx context.Context, p passage, f func(operator.Command) bool) error {
+	for {
+		c, err := s.client.Command(ctx, p.id)
+		if err != nil || f(c) {
+			return err
+		}
+		if wait(ctx, max(fleetPoll, time.Duration(p.devices)*fleetLook)); ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
 }
 
-// spent is what the server has spent so far, as a passage has it.
-func (s *site) spent() (p passage, err error) {
+// spent is what the server has spent so far.
+func (s *site) spent() (now spent, err error) {
 	var errs [2]error
-	p.cpu, errs[0] = s.cpu()
-	p.wrote, errs[1] = writtenBy(s.server.PID())
-	return p, join(errs[0], errs[1])
+	now.cpu, errs[0] = s.cpu()
+	now.wrote, errs[1] = writtenBy(s.server.PID())
+	return now, join(errs[0], errs[1])
 }
 
 // out reports whether c has left for all devices but those that are late: one
@@ -174,7 +185,7 @@ func (s *site) out(c operator.Command) bool {
 func (t *table) released(size int, way string, all []passage) {
 	var accepted, released, cpu times
 	for _, p := range all {
-		accepted, released, cpu = append(accepted, p.accepted), append(released, p.released), append(cpu, p.cpu/time.Duration(max(p.devices, 1)))
+		accepted, released, cpu = append(accepted, p.accepted), append(released, p.released), append(cpu, p.took.cpu/time.Duration(max(p.devices, 1)))
 	}
 	t.add(fmt.Sprintf("%d targets released%s", size, way), shown(released.at(50)).String(), "",
 		fmt.Sprintf("%v a target; accepted after %v; server CPU %v a target, reports included; median of %d",
