@@ -27,14 +27,21 @@ import (
 // it is killed.
 const childDir = "BEHEST_TEST_STORE"
 
-// childRetains has it issue commands, and remove what is over.
-const childRetains = "BEHEST_TEST_STORE_RETAINS"
+// childRetains has it issue commands, and remove what is over; childRestores has
+// it put the backup back that it names.
+const (
+	childRetains  = "BEHEST_TEST_STORE_RETAINS"
+	childRestores = "BEHEST_TEST_STORE_RESTORES"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		work := child
-		if os.Getenv(childRetains) != "" {
+		switch {
+		case os.Getenv(childRetains) != "":
 			work = retainingChild
+		case os.Getenv(childRestores) != "":
+			work = restoringChild
 		}
 		if err := work(dir); err != nil {
 			fmt.Println("error", err)

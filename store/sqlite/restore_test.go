@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -248,4 +250,75 @@ func TestEpochsArePastAllThatAreKnown(t *testing.T) {
 		t.Error(diff)
 	}
 	sound(t, filepath.Dir(path))
+}
+
+// restoringChild puts a backup in the place of what is there, in one thread, since
+// strace counts the calls of each by itself.
+func restoringChild(dir string) error {
+	runtime.LockOSThread()
+	r := restoring(os.Getenv(childRestores), time.Now())
+	r.Replace = true
+	_, err := sqlite.Restore(context.Background(), file(dir), r)
+	return err
+}
+
+// TestARestoreIsKilledAtEachStep kills a restore as it enters its first call that
+// changes a name or syncs, then one at its second, and so on until one gets
+// through. At each there is a database, the old one or the restored one, and it is
+// whole; what was replaced is lost at none; and who says it again, gets there.
+func TestARestoreIsKilledAtEachStep(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("skipped: strace is not installed")
+	}
+	const calls = "rename,renameat,renameat2,link,linkat,unlink,unlinkat,fsync,fdatasync"
+	const devices = `SELECT count(*) FROM device`
+	backup, path := lived(t), lived(t)
+	s := running(t, path)
+	if err := (load{s}).device(7); err != nil {
+		t.Fatal(err)
+	}
+	server := taken(t, path) // killed, with a write-ahead log
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, restored, through := 0, 0, false
+	for step := 1; step < 200 && !through; step++ {
+		path := taken(t, server)
+		cmd := exec.Command(strace, "-f", "-qq", "-o", os.DevNull, "-e", "trace="+calls, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, step), os.Args[0])
+		cmd.Env = append(os.Environ(), childDir+"="+filepath.Dir(path), childRestores+"="+backup)
+		out, err := cmd.CombinedOutput()
+		if through = err == nil; !through && (step == 1 || len(out) > 0) && strings.Contains(string(out), "ptrace") {
+			t.Skip("skipped: strace cannot trace here")
+		}
+		if len(out) > 0 {
+			t.Fatalf("step %d: the child says %s", step, out)
+		}
+		sound(t, filepath.Dir(path))
+		r, err := sqlite.Check(context.Background(), path)
+		if err != nil {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		if r.Epoch == 1 {
+			old++
+			o := restoring(backup, time.Now())
+			o.Replace = true
+			done, err := sqlite.Restore(context.Background(), path, o)
+			if err != nil || done.Epoch.N != 2 {
+				t.Fatalf("step %d: said again: epoch %d, %v", step, done.Epoch.N, err)
+			}
+		} else {
+			restored++
+		}
+		if got := query(t, path+".replaced", devices)[0]; got != "5" {
+			t.Errorf("step %d: what was replaced has %s devices", step, got)
+		}
+		if got := query(t, path, devices)[0]; got != "4" {
+			t.Errorf("step %d: what was restored has %s devices", step, got)
+		}
+	}
+	t.Logf("killed at %d steps: %d times the old one was there, %d times the restored one", old+restored-1, old, restored-1)
+	if !through || old < 10 || restored < 2 {
+		t.Errorf("got through: %v; %d, %d", through, old, restored)
+	}
 }
