@@ -41,14 +41,15 @@ func (t *Tally) ended() (n int) {
 	return n
 }
 
-// Ended reports whether every execution has ended.
+// Ended reports whether every execution has ended. A command without any is one
+// that no device had room for.
 func (t *Tally) Ended() bool {
 	for _, s := range States {
 		if !s.Ended() && t.Count[s] > 0 {
 			return false
 		}
 	}
-	return t.Total() > 0 && t.Pending == 0
+	return t.Pending == 0
 }
 
 // Settled reports whether nothing can change any more.
@@ -72,10 +73,10 @@ func (t *Tally) Outcome() Outcome {
 		return Open
 	case t.Effects[EffectUnknown] > 0:
 		return SomeUnknown
+	case t.Effects[EffectNone] == n: // also of none at all
+		return NoneDone
 	case t.Count[Succeeded] == n:
 		return AllSucceeded
-	case t.Effects[EffectNone] == n:
-		return NoneDone
 	default:
 		return SomeFailed
 	}
@@ -85,8 +86,10 @@ func (t *Tally) Outcome() Outcome {
 // has the state of its execution.)
 func (t *Tally) State() string {
 	switch n := t.Total(); {
-	case n == 0 || t.Pending > 0:
+	case t.Pending > 0:
 		return "open"
+	case n == 0:
+		return "ended"
 	case t.Count[AwaitingApproval] == n:
 		return "awaiting_approval"
 	case t.Count[Denied] == n:

@@ -23,7 +23,7 @@ func TestTally(t *testing.T) {
 		xs   []Execution
 		want answer
 	}{
-		{"nothing yet", nil, answer{0, false, false, Open, "open"}},
+		{"no device had room", nil, answer{0, true, true, NoneDone, "ended"}},
 		{"all held", []Execution{{State: AwaitingApproval}, {State: AwaitingApproval}}, answer{2, false, false, Open, "awaiting_approval"}},
 		{"all scheduled", []Execution{{State: Scheduled}}, answer{1, false, false, Open, "scheduled"}},
 		{"all denied", []Execution{{State: Denied}, {State: Denied}}, answer{2, true, true, NoneDone, "denied"}},

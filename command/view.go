@@ -20,7 +20,7 @@ func (v View) State() string {
 	switch {
 	case v.Only != nil:
 		return v.Only.State.String()
-	case v.Gate != nil && v.Gate.State < GateClosed:
+	case v.Gate != nil && v.Gate.State < GateClosed && !v.Tally.Ended(): // else it only has not been asked since
 		return v.Gate.State.String()
 	}
 	return v.Tally.State()

@@ -1,7 +1,9 @@
 package dispatch_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -102,6 +104,81 @@ func TestAFleetNamesWhoHadNoRoom(t *testing.T) {
 		want := []command.Refusal{{Device: names[7], Code: command.CodeDeviceFull}}
 		if diff := cmp.Diff(v.Refused, want); diff != "" || v.Tally.Total() != 99 {
 			t.Errorf("%d executions; refused (-got +want):\n%s", v.Tally.Total(), diff)
+		}
+	})
+}
+
+// crowd fills the queues of devices.
+func (w *world) crowd(names ...string) {
+	w.t.Helper()
+	for range command.OpenMax {
+		for some := range slices.Chunk(names, 50) {
+			w.issue(some...)
+		}
+	}
+}
+
+// A command over many that none of them has room for is over, and says so: it
+// has no execution whose end would.
+func TestAFleetWithoutRoomAnywhereHasEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		devices int
+		in      command.Intent
+	}{
+		"larger than one commit": {65, command.Intent{}},
+		"that could halt":        {3, command.Intent{Rollout: &command.Rollout{Halt: &command.Threshold{Percent: 50, Minimum: 1}}}},
+		"in waves":               {3, command.Intent{Rollout: &command.Rollout{Waves: []command.Wave{{Count: 1}, {Count: 1}}}}},
+		"at a rate":              {3, command.Intent{Rollout: &command.Rollout{RatePerMinute: 6000}}},
+		"undone by itself":       {3, command.Intent{Type: "valve.set"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.declare(command.Type{Name: "valve.set", Rollback: &command.RollbackRule{Kind: command.Restore, Automatic: &command.Threshold{Percent: 50, Minimum: 1}}})
+				names := fleet(tt.devices)
+				w.crowd(names...)
+				in := intent(names...)
+				in.Rollout = tt.in.Rollout
+				if tt.in.Type != "" {
+					in.Type = tt.in.Type
+				}
+				i, err := w.Issue(w.ctx(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(w.ctx(), time.Minute)
+				defer cancel()
+				v, err := w.Wait(ctx, i.Command.ID)
+				if err != nil || ctx.Err() != nil {
+					t.Errorf("it was waited for in vain: %v, %v", err, ctx.Err())
+				}
+				if v.State() != "ended" || v.Tally.Outcome() != command.NoneDone || !v.Tally.Settled() || len(v.Refused) != len(names) {
+					t.Errorf("it is %s %q, settled %v, with %d refused", v.State(), v.Tally.Outcome(), v.Tally.Settled(), len(v.Refused))
+				}
+				if got := w.endings(i.Command.ID); !slices.Equal(got, []command.EventType{command.EventEnded}) {
+					t.Errorf("its end is told by %v", got)
+				}
+				if _, err := w.Cancel(w.ctx(), i.Command.ID, nil, "ann"); command.CodeOf(err) != command.CodeConflict {
+					t.Errorf("canceling it then: %v, want a conflict", err)
+				}
+			})
+		})
+	}
+}
+
+// Devices without room are not waited for: the next wave goes.
+func TestAWaveWithoutRoomIsFollowed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		names := fleet(3)
+		w.crowd(names[:1]...)
+		in := intent(names...)
+		in.Rollout = &command.Rollout{Waves: []command.Wave{{Count: 1}, {Count: 1}}}
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := w.through(i); got != 2 {
+			t.Errorf("%d devices are through, want the one that is full and the next", got)
 		}
 	})
 }

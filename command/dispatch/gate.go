@@ -147,6 +147,7 @@ func (d *Dispatcher) passSome(ctx context.Context, n int64) (*passing, error) {
 		for _, x := range p.begun {
 			tally.Add(x) // who is not counted would pass for one that has ended
 		}
+		tally.Pending -= p.taken
 		if p.rest(ctx, begun); p.gate.Wave != g.Wave || time.Since(counted) > askAgain || ctx.Err() != nil {
 			return p, nil
 		}
@@ -156,9 +157,10 @@ func (d *Dispatcher) passSome(ctx context.Context, n int64) (*passing, error) {
 // passing is the unit of work that lets the next devices through a gate.
 type passing struct {
 	group
-	gate command.Gate
-	more bool // it can go on at once
-	undo bool // the command is to be rolled back
+	gate  command.Gate
+	taken int  // devices that were behind it
+	more  bool // it can go on at once
+	undo  bool // the command is to be rolled back
 }
 
 // pass lets the next devices through. tally is how those stand that went
@@ -203,13 +205,14 @@ func (p *passing) run(before command.Gate, tally command.Tally) error {
 		if err != nil {
 			return err
 		}
-		p.took = len(handles) > 0
+		p.taken, p.took = len(handles), len(handles) > 0
 		waits := g.Command.Rollout != nil && g.Command.Rollout.WaveWithin > 0 && g.Through+len(handles) < g.Command.Devices
-		p.more = p.took && (let > len(handles) || waits) // what waits for wave_within is to be told when to look
 		if err := p.begin(g.Command, handles, func(x command.Execution) command.Execution { return p.d.through(g, x, p.now) }); err != nil {
 			return err
 		}
-		p.urgent = p.urgent || g.State == command.GateClosed // somebody waits for the end, and no device does
+		full := len(p.begun) < len(handles)                      // whose end will not come
+		p.more = p.took && (let > len(handles) || waits || full) // what waits for wave_within is to be told when to look
+		p.urgent = p.urgent || g.State == command.GateClosed     // somebody waits for the end, and no device does
 		if g = g.Let(len(handles), p.now); !p.took {
 			g.Through = g.Command.Devices // nobody is left behind it
 		}

@@ -126,7 +126,7 @@ func (k *model) counts(l *life) {
 	if c.Devices > 1 && l.view.Gate != nil {
 		k.must(len(l.parts)+got.Pending+len(l.view.Refused) == c.Devices, "%s is for %d: %d and %d pending and %d refused", l.label(), c.Devices, len(l.parts), got.Pending, len(l.view.Refused))
 	}
-	ended := got.Pending == 0 && len(l.parts) > 0
+	ended := got.Pending == 0 // also where no device had room
 	for _, p := range l.parts {
 		ended = ended && p.state.Ended()
 	}
