@@ -264,13 +264,7 @@ func (i *issue) begin(tx ledger.Tx, now time.Time) error {
 
 // target finds a device and sees whether it has room.
 func (i *issue) target(name string) error {
-	dev, err := i.tx.DeviceNamed(name)
-	if err != nil && command.CodeOf(err) == command.CodeNotFound {
-		if !i.d.accepts(i.in) {
-			return unknown(name)
-		}
-		dev, err = device.Device{Name: name, CreatedAt: i.now}, nil // stored with the command
-	}
+	dev, err := i.d.wanted(i.tx, i.in, name, i.now) // a new one is stored with the command
 	if err != nil {
 		return err
 	}
@@ -293,6 +287,22 @@ func (i *issue) target(name string) error {
 
 // accepts reports whether an intent may name devices that nobody knows.
 func (d *Dispatcher) accepts(in command.Intent) bool { return in.AllowUnregistered || d.dev }
+
+// wanted finds a device that an intent names. One that was removed is as unknown
+// as one that never was. Without a handle, it is yet to be made known.
+func (d *Dispatcher) wanted(tx ledger.Tx, in command.Intent, name string, now time.Time) (device.Device, error) {
+	dev, err := tx.DeviceNamed(name)
+	missing := err != nil && command.CodeOf(err) == command.CodeNotFound
+	switch {
+	case err != nil && !missing:
+		return device.Device{}, err
+	case (missing || !dev.RemovedAt.IsZero()) && !d.accepts(in):
+		return device.Device{}, unknown(name)
+	case missing:
+		return device.Device{Name: name, CreatedAt: now}, nil
+	}
+	return dev, nil
+}
 
 func unknown(name string) error {
 	return &command.Error{

@@ -66,13 +66,7 @@ func (d *Dispatcher) lookUp(ctx context.Context, in command.Intent, c *command.C
 		err := d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
 			found, refused = found[:0], nil
 			for _, name := range names {
-				dev, err := tx.DeviceNamed(name)
-				if err != nil && command.CodeOf(err) == command.CodeNotFound {
-					if !d.accepts(in) {
-						return unknown(name)
-					}
-					dev, err = device.Device{Name: name}, nil
-				}
+				dev, err := d.wanted(tx, in, name, d.now())
 				if err != nil {
 					return err
 				}

@@ -35,7 +35,9 @@ func (d *Dispatcher) Rollback(ctx context.Context, id command.ID, in command.Rol
 			return command.Issued{}, err
 		}
 	}
-	i := &issue{d: d, in: command.Intent{Targets: c.Targets, RequestedBy: in.By}, intent: *c, rollback: r, own: r.gives}
+	// It goes where the other went, though the device be removed by now.
+	like := command.Intent{Targets: c.Targets, RequestedBy: in.By, AllowUnregistered: true}
+	i := &issue{d: d, in: like, intent: *c, rollback: r, own: r.gives}
 	if err := i.aim(r.devices); err != nil {
 		return command.Issued{}, err
 	}

@@ -98,12 +98,8 @@ func (d *Dispatcher) resolveNames(ctx context.Context, in command.Intent) ([]dev
 		err := d.store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
 			found = found[:0]
 			for _, name := range names {
-				dev, err := tx.DeviceNamed(name)
-				if err != nil && command.CodeOf(err) == command.CodeNotFound {
-					if !d.accepts(in) {
-						return unknown(name)
-					}
-					dev = device.Device{Name: name, CreatedAt: d.now()}
+				dev, err := d.wanted(tx, in, name, d.now())
+				if err == nil && dev.Handle == 0 {
 					err = tx.AddDevice(&dev)
 				}
 				if err != nil {

@@ -256,3 +256,47 @@ func TestALargeResultIsJudgedBeforeItsCommit(t *testing.T) {
 		}
 	})
 }
+
+// Who was removed is as unknown as who never was: nobody acts on what he does
+// not see.
+func TestOutsideDevelopmentModeARemovedDeviceIsUnknown(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.stop()
+		w.production = true
+		w.start()
+		w.known(append(fleet(65), "pump", "valve")...)
+		w.declare(command.Type{Name: "pump.start"})
+		w.declare(command.Type{Name: "pump.swap", Rollback: &command.RollbackRule{Kind: command.Restore}})
+		w.ready("pump")
+		w.ready("valve")
+		swap := intent("pump", "valve")
+		swap.Type = "pump.swap"
+		swapped, err := w.Issue(w.ctx(), swap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.RemoveDevice(w.ctx(), "pump", 0, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		staged := intent("pump", "valve")
+		staged.Rollout = &command.Rollout{Waves: []command.Wave{{Count: 1}}}
+		for name, in := range map[string]command.Intent{
+			"alone": intent("pump"), "with another": intent("pump", "valve"),
+			"in waves": staged, "among many": intent(append(fleet(65), "pump")...),
+		} {
+			if _, err := w.Issue(w.ctx(), in); command.CodeOf(err) != command.CodeUnknownDevice {
+				t.Errorf("%s: answered %v, want unknown_device", name, err)
+			}
+			if _, err := w.Preview(w.ctx(), in); command.CodeOf(err) != command.CodeUnknownDevice {
+				t.Errorf("%s: the preview answers %v, want unknown_device", name, err)
+			}
+			in.AllowUnregistered = true
+			if _, err := w.Issue(w.ctx(), in); err != nil {
+				t.Errorf("%s, although it is not there: %v", name, err)
+			}
+		}
+		if back, err := w.Rollback(w.ctx(), swapped.Command.ID, command.RollbackIntent{By: "ann"}); err != nil || back.Tally.Total() != 2 {
+			t.Errorf("undoing what it may have done: on %d, %v", back.Tally.Total(), err)
+		}
+	})
+}
