@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"behest/access"
+	"behest/device"
 )
 
 // Every route, asked for by nobody and by each role: the answer to "may I" is
@@ -104,6 +105,22 @@ func TestAuthorizationIsReadWithCare(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != 401 {
 		t.Errorf("two headers: %d", resp.StatusCode)
+	}
+}
+
+// A media type and the names of its parameters have no case [RFC 9110 8.3.1].
+func TestContentTypesHaveNoCase(t *testing.T) {
+	d := &desk{}
+	d.put = func(string, device.Edit, string) (device.View, bool, error) { return pump(), false, nil }
+	s := serve(t, d, d, Options{})
+	for header, want := range map[string]int{
+		"application/json": 200, "APPLICATION/JSON": 200, "Application/Json; Charset=UTF-8": 200, `application/json;charset="utf-8"`: 200,
+		"application/json; charset=latin1": 415, "application/jsonl": 415, "application/merge-patch+json": 415, "text/json": 415, "json": 415,
+	} {
+		r := s.do(ask{name: header, method: "PUT", path: "/v1/devices/pump-7", body: `{}`, header: map[string]string{"Content-Type": header}})
+		if r.status != want {
+			t.Errorf("%q: %d, want %d", header, r.status, want)
+		}
 	}
 }
 

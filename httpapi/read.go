@@ -190,6 +190,9 @@ func (s *Server) read(next echo.HandlerFunc) echo.HandlerFunc {
 		if r.Header.Get(idempotencyKey) != "" {
 			aboutOf(r.Context()).asked = digestOfRequest(value)
 		}
+		if body != nil { // as the generated code looks for it
+			r.Header.Set("Content-Type", "application/json")
+		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return next(c)
 	}
