@@ -52,6 +52,9 @@ var badInput = []ask{
 	{name: "100,001 devices", path: "/v1/commands", body: `{"type":"t","targets":{"devices":[` + names(100_001) + `]}}`},
 	{name: "durations out of range", path: "/v1/commands", body: with(`"deliver_within_seconds":0,"run_for_seconds":31536001,"expect_targets":0`)},
 	{name: "an integer that is written as a float", path: "/v1/commands", body: with(`"run_for_seconds":1e2`)},
+	{name: "integers that are written as floats, all named", path: "/v1/commands/batch",
+		body: `{"commands":[` + anIntent + `,` + with(`"run_for_seconds":1e2,"deliver_within_seconds":60.0,"rollout":{"waves":[{"count":1E0}]},"who":1`) + `]}`},
+	{name: "a day that no calendar has, and something unknown", path: "/v1/commands", body: with(`"not_before":"2027-02-29T00:00:00Z","parms":1`)},
 	{name: "an integer that no machine holds", path: "/v1/commands", body: with(`"run_for_seconds":1e999`)},
 	{name: "a reason that is too long", path: "/v1/commands", body: with(`"reason":"` + strings.Repeat("x", 1025) + `"`)},
 	{name: "33 labels", path: "/v1/commands", body: with(`"labels":{` + labels(33) + `}`)},
@@ -94,6 +97,7 @@ var badInput = []ask{
 	{name: "a label without a value", path: "/v1/commands?label=site"},
 	{name: "a label with two values", path: "/v1/commands?label=site%3Da&label=site%3Db"},
 	{name: "moments that are none", path: "/v1/commands?created_after=yesterday&created_before=2026-11-24"},
+	{name: "days that no calendar has", path: "/v1/commands?created_after=2026-02-30T00:00:00Z&created_before=2026-11-31T00:00:00Z"},
 	{name: "a query that is not well-formed", path: "/v1/commands?state=%zz"},
 	{name: "a query that is not UTF-8", path: "/v1/commands?type=%ff"},
 

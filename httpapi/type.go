@@ -49,8 +49,8 @@ func partOf[T any](pointer string, raw json.RawMessage, faults []command.Field) 
 		return nil, faults
 	}
 	part := new(T)
-	if err := json.Unmarshal(raw, part); err != nil { // 1e2 for an integer, which the contract takes
-		return nil, append(faults, command.Field{Pointer: pointer, Detail: "holds a number that is not written as an integer"})
+	if err := json.Unmarshal(raw, part); err != nil { // 1e999, which the contract takes
+		return nil, append(faults, command.Field{Pointer: pointer, Detail: "holds a number that is too large"})
 	}
 	return part, faults
 }
@@ -76,7 +76,7 @@ type rule struct {
 }
 
 // boundOf is a clock's rule, or what is wrong with it. The contract has
-// checked the bounds, and takes 1e2 for an integer; we do not.
+// checked the bounds.
 func boundOf(raw json.RawMessage) (command.Bound, string) {
 	var r rule
 	var err error
