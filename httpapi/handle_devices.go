@@ -43,8 +43,10 @@ func (h handlers) PutDevice(ctx context.Context, r PutDeviceRequestObject) (PutD
 	}
 	// What is left out goes back to its default.
 	e := device.Edit{Labels: map[string]string{}, AckTimeoutSeconds: new(0.0), AwakeSeconds: new(0)}
-	merge(&e, r.Body)
-	var err error
+	err := merge(&e, r.Body)
+	if err != nil {
+		return nil, err
+	}
 	if e.Version, err = versionOf(r.Params.IfMatch); err != nil {
 		return nil, err
 	}
@@ -70,8 +72,10 @@ func (h handlers) EditDevice(ctx context.Context, r EditDeviceRequestObject) (Ed
 		return nil, err
 	}
 	var e device.Edit
-	merge(&e, r.Body)
-	var err error
+	err := merge(&e, r.Body)
+	if err != nil {
+		return nil, err
+	}
 	if e.Version, err = versionOf(r.Params.IfMatch); err != nil {
 		return nil, err
 	}
@@ -116,8 +120,12 @@ func checkDevice(where, name string) error {
 	return nil
 }
 
-// merge puts what the body says into e.
-func merge(e *device.Edit, b *DeviceEdit) {
+// merge puts what the body says into e. Labels that no filter could name are
+// refused.
+func merge(e *device.Edit, b *DeviceEdit) error {
+	if faults := labelFaults(b.Labels); len(faults) > 0 {
+		return &command.Error{Code: command.CodeInvalid, Msg: "the device cannot be changed like that", Fields: faults}
+	}
 	if b.Labels != nil {
 		e.Labels = b.Labels
 	}
@@ -127,6 +135,7 @@ func merge(e *device.Edit, b *DeviceEdit) {
 	if b.AwakeSeconds != nil {
 		e.AwakeSeconds = b.AwakeSeconds
 	}
+	return nil
 }
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }

@@ -81,6 +81,8 @@ var badInput = []ask{
 	{name: "an id that is none", path: "/v1/commands/42"},
 	{name: "an id in capitals", path: "/v1/commands/019AB3C4-5D6E-7F80-9A1B-2C3D4E5F6071"},
 	{name: "an id that is none, and a wait", path: "/v1/commands/x/executions?page_size=0"},
+	{name: "labels of a device that no filter could name", method: "PUT", path: "/v1/devices/pump-7", body: `{"labels":{"a=b":"c","d=":"","e":"f"}}`},
+	{name: "labels that no filter could name, later", method: "PATCH", path: "/v1/devices/pump-7", body: `{"labels":{"a=b":"c"}}`},
 	{name: "a device name with a slash", path: "/v1/devices/a%2Fb"},
 	{name: "a device name that is too long in bytes", path: "/v1/devices/" + strings.Repeat("%C3%A9", 32)},
 	{name: "a device name that is not UTF-8", path: "/v1/devices/%ff"},
