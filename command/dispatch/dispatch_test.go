@@ -159,6 +159,28 @@ func TestWhatGoesOnceIsNotInASecondAnswer(t *testing.T) {
 	})
 }
 
+// What is given up leaves its place to the next, also where others of its command
+// are open: the device is there, and nothing else would give it its turn.
+func TestWhatIsGivenUpLeavesItsPlace(t *testing.T) {
+	for _, targets := range [][]string{{"pump"}, {"pump", "valve"}} {
+		inWorld(t, func(w *world) {
+			h := w.ready("pump")
+			w.declare(command.Type{Name: "pump.start", Policy: command.Policy{Redelivery: command.Once}})
+			first := w.issue(targets...)
+			w.settle()
+			next := w.issue("pump")
+			w.check(next.Command.ID, command.Queued, command.NoCause)
+			w.Arrived(h, device.Observation{}, command.Arrival{Carried: carried(w.screen.on(h).List), Attempts: 1, Outcome: command.DeliverySilent})
+			w.settle()
+			x, _, err := w.store.Execution(w.ctx(), first.Command.ID, "pump")
+			if err != nil || x.Cause != command.Unacknowledged {
+				t.Fatalf("the first on %v is %s %s, %v", targets, x.State, x.Cause, err)
+			}
+			w.check(next.Command.ID, command.Sent, command.NoCause)
+		})
+	}
+}
+
 // TestWhatWentOnceBeforeADeathIsNotShownToWhoComesFirst: a device that is heard
 // of before the loops have begun is shown nothing of an exchange that is over.
 func TestWhatWentOnceBeforeADeathIsNotShownToWhoComesFirst(t *testing.T) {

@@ -192,7 +192,7 @@ func (d *Dispatcher) arrived(ctx context.Context, group []arrival) error {
 // arrived notes one exchange: on each execution that it carried, and on the
 // observation that it went to.
 func (v *visit) arrived(a arrival) error {
-	ended := len(v.ended)
+	gone := false
 	for _, c := range a.Carried {
 		x, err := v.tx.ExecutionBySeq(v.dev.Handle, c.Seq)
 		switch {
@@ -201,9 +201,11 @@ func (v *visit) arrived(a arrival) error {
 		case err != nil:
 			return err
 		}
-		if _, err := v.step(x, a.trigger(c, x)); err != nil {
+		after, err := v.step(x, a.trigger(c, x))
+		if err != nil {
 			return err
 		}
+		gone = gone || after.State.Ended() && !x.State.Ended()
 	}
 	if err := v.sight(a); err != nil {
 		return err
@@ -211,7 +213,7 @@ func (v *visit) arrived(a arrival) error {
 	if err := v.save(); err != nil {
 		return err
 	}
-	if len(v.ended) > ended { // what gave up leaves its place to the next
+	if gone { // what gave up leaves its place to the next
 		v.answers = false
 		return v.turn()
 	}
