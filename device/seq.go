@@ -16,6 +16,16 @@ func seqFloor(now time.Time, base uint32) uint64 {
 	return uint64(max(0, now.Unix())) + uint64(base)
 }
 
+// New is a device that becomes known at now. To a restored store it may have been
+// known before: whatever it can have been given then counts as given.
+func New(name string, now time.Time, base uint32) Device {
+	d := Device{Name: name, CreatedAt: now}
+	if base > 0 {
+		d.LastSeq = uint32(min(seqFloor(now, base)-1, math.MaxUint32))
+	}
+	return d
+}
+
 // NextSeq gives d its next number, which only ever grows, and records it. It
 // answers false when the numbers have run too far ahead of the clock, or out:
 // then the transmission waits.

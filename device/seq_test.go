@@ -32,6 +32,27 @@ func TestSeqFollowsTheClock(t *testing.T) {
 	}
 }
 
+// What becomes known to a restored store may have been known to it before.
+func TestSeqOfANewDeviceIsPastTheLostEpoch(t *testing.T) {
+	lost := New("pump", epoch, 0)
+	last := uint32(0)
+	for range 2 * SeqAhead {
+		if seq, ok := lost.NextSeq(epoch, 0); ok {
+			last = seq
+		}
+	}
+	d := New("pump", epoch, SeqAhead)
+	if got := d.Remember(last, epoch, SeqAhead); got != Agrees {
+		t.Errorf("its %d is held against a new epoch: %d", last, got)
+	}
+	if next, ok := d.NextSeq(epoch, SeqAhead); !ok || next <= last {
+		t.Errorf("%d after %d, %v", next, last, ok)
+	}
+	if d := New("pump", epoch, math.MaxUint32); d.LastSeq != math.MaxUint32 {
+		t.Errorf("the last of all numbers is %d", d.LastSeq)
+	}
+}
+
 func TestSeqNeverRunsAnHourAhead(t *testing.T) {
 	var d Device
 	given := 0

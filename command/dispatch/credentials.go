@@ -154,7 +154,7 @@ func (d *Dispatcher) importOne(tx ledger.Tx, k candidate, makeDevice bool) (n in
 // comeToKnow makes a device known, unless it could not have the credential:
 // then nothing is to be left of the line.
 func (d *Dispatcher) comeToKnow(tx ledger.Tx, k candidate) (device.Device, error) {
-	dev := device.Device{Name: k.Device, CreatedAt: k.now}
+	dev := device.New(k.Device, k.now, tx.Base())
 	if err := d.mayTo(k.by, dev, admin); err != nil {
 		return dev, err
 	}

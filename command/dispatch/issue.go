@@ -299,7 +299,7 @@ func (d *Dispatcher) wanted(tx ledger.Tx, in command.Intent, name string, now ti
 	case (missing || !dev.RemovedAt.IsZero()) && !d.accepts(in):
 		return device.Device{}, unknown(name)
 	case missing:
-		return device.Device{Name: name, CreatedAt: now}, nil
+		return device.New(name, now, tx.Base()), nil
 	}
 	return dev, nil
 }

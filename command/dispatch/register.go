@@ -46,7 +46,7 @@ func (d *Dispatcher) byNameOrNew(name string) finder {
 		if command.CodeOf(err) != command.CodeNotFound {
 			return dev, err
 		}
-		dev = device.Device{Name: name, CreatedAt: d.now()}
+		dev = device.New(name, d.now(), tx.Base())
 		return dev, tx.AddDevice(&dev)
 	}
 }
