@@ -25,7 +25,7 @@ import (
 // machineFor bounds the runs where nobody says how many there are to be.
 const machineFor = 15 * time.Second
 
-// TestMachineKeepsThePromises has people, devices, clocks and crashes do at
+// TestMachineKeepsThePromises has people, devices, clocks, crashes and restores do at
 // random what they can, on the real store, and holds what comes of it against
 // a naive model, after each step. `make machine` does so for longer.
 func TestMachineKeepsThePromises(t *testing.T) {
@@ -51,7 +51,7 @@ func TestMachineKeepsThePromises(t *testing.T) {
 
 // sums are what the runs came to.
 type sums struct {
-	runs, acts, commands, executions, events, commits, faults, crashes, restarts, looks int
+	runs, acts, commands, executions, events, commits, faults, crashes, restarts, restores, looks int
 
 	did  map[string]int
 	ends [16]int // executions by their last state
@@ -68,8 +68,8 @@ func (s *sums) String() string {
 	for _, what := range slices.Sorted(maps.Keys(s.did)) {
 		did = append(did, fmt.Sprintf("%s %d", what, s.did[what]))
 	}
-	return fmt.Sprintf("%d operations, %d crashes, %d restarts, %d failed commits of %d, %d looks; %d commands, %d executions, %d events\nended as: %s\ndone: %s",
-		s.acts, s.crashes, s.restarts, s.faults, s.commits, s.looks, s.commands, s.executions, s.events,
+	return fmt.Sprintf("%d operations, %d crashes, %d restarts, %d restores, %d failed commits of %d, %d looks; %d commands, %d executions, %d events\nended as: %s\ndone: %s",
+		s.acts, s.crashes, s.restarts, s.restores, s.faults, s.commits, s.looks, s.commands, s.executions, s.events,
 		strings.Join(ends, ", "), strings.Join(did, ", "))
 }
 
@@ -93,6 +93,8 @@ type machine struct {
 	tries  []*try
 	keys   []*keyed
 	model  *model
+	backup *backup   // the latest; nil: there is none
+	latest time.Time // that a process that is gone took it to be
 	trace  []string
 	n      int // labels
 }
@@ -218,6 +220,8 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		{"edit or remove", 1, always, m.edit},
 		{"cancel all of a device", 1, always, m.cancelDevice},
 		{"deregister", 1, registered, m.deregister},
+		{"back up", 1, always, m.backUp},
+		{"restore", 1, func() bool { return m.backup != nil }, m.restore},
 	}
 	out := map[string]func(*rapid.T){}
 	for round, more := 0, true; more; round++ {
@@ -290,6 +294,7 @@ func (m *machine) revive() {
 // bury ends what is left of a process, and forgets what was in the air.
 func (m *machine) bury(p *process) {
 	m.model.hear(p.stage)
+	m.latest = latest(m.latest, p.clock.Now())
 	p.drop()
 	m.p = nil
 	m.sum.commits += p.disk.commits

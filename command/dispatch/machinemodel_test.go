@@ -15,10 +15,12 @@ import (
 // by event, and holds the store against both. Of the table of moves and the
 // arithmetic of clocks in package command it uses nothing.
 type model struct {
-	m     *machine
-	place command.Place // how far the log was read
-	lives []*life       // the oldest first
-	byID  map[command.ID]*life
+	m       *machine
+	place   command.Place // how far the log was read
+	epoch   uint32        // of the store
+	renewed int64         // the last event of the restore that made it
+	lives   []*life       // the oldest first
+	byID    map[command.ID]*life
 
 	numbers  map[string]map[uint32]*part // by device: whose a number is
 	greatest map[string]uint32           // by device: that was given
@@ -103,7 +105,7 @@ type part struct {
 
 func newModel(m *machine) *model {
 	return &model{
-		m: m, byID: map[command.ID]*life{}, numbers: map[string]map[uint32]*part{}, greatest: map[string]uint32{}, reported: map[string]uint32{},
+		m: m, epoch: 1, byID: map[command.ID]*life{}, numbers: map[string]map[uint32]*part{}, greatest: map[string]uint32{}, reported: map[string]uint32{},
 		said: map[reportKey]bool{}, arrived: map[arrivalKey]bool{}, lost: map[string]bool{}, removed: map[string]bool{}, emptied: map[string]bool{}, handles: map[int64]string{}, online: map[string]bool{},
 	}
 }
@@ -216,6 +218,7 @@ func (k *model) follow(e command.Event, rows reading) {
 		k.must(!e.At.Add(time.Second).Before(k.at), "event %d, %s, is at %s, after one at %s", e.N, e.Type, e.At, k.at)
 		k.at = latest(k.at, e.At)
 	}
+	k.must(e.Epoch == k.epoch, "event %d is of epoch %d, in epoch %d", e.N, e.Epoch, k.epoch)
 	l := k.byID[e.Command]
 	if e.Type == command.EventIssued {
 		k.must(l == nil, "%s was created twice", e.Command)
@@ -461,7 +464,7 @@ func (k *model) lapse(l *life, p *part, e command.Event, cause string, c command
 	start := x.QueuedAt.Add(c.DeliverWithin)
 	switch cause {
 	case "restored":
-		k.must(lost, "%s: no device said that it knows more", who)
+		k.must(lost || e.N <= k.renewed, "%s: no device said that it knows more", who)
 		return
 	case "device_reset":
 		k.must(lost && p.seq != 0, "%s: no device said that it forgot", who)

@@ -77,9 +77,8 @@ func (m *machine) boot(dir string, trust, loops bool) {
 // wall is the system's clock, which somebody may set.
 func (m *machine) wall() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) }
 
-// image is a directory with what is on disk now. Nobody writes meanwhile.
-func image(dir string) string {
-	to := dir + "+"
+// image makes a directory of what is on disk now. Nobody writes meanwhile.
+func image(to, dir string) {
 	err := os.MkdirAll(to, 0o700)
 	for _, name := range []string{"db", "db-wal"} {
 		err = errors.Join(err, copyFile(filepath.Join(to, name), filepath.Join(dir, name)))
@@ -87,7 +86,6 @@ func image(dir string) string {
 	if err != nil {
 		panic(err)
 	}
-	return to
 }
 
 func copyFile(to, from string) error {
@@ -190,8 +188,16 @@ func (d *disk) Update(ctx context.Context, lane ledger.Lane, f func(ledger.Tx) e
 // die keeps what is on disk. Nothing that the process does from now on is
 // seen anywhere. [turn held]
 func (d *disk) die() {
-	d.left = image(d.dir)
+	d.left = d.dir + "+"
+	image(d.left, d.dir)
 	d.dead.Store(true)
+}
+
+// backUp makes a directory of what is on disk between two commits.
+func (d *disk) backUp(to string) {
+	d.turn <- struct{}{}
+	image(to, d.dir)
+	<-d.turn
 }
 
 // kill has the process die between two commits.
@@ -411,9 +417,11 @@ func (s *stage) observed(d device.Device, p command.Presentation) (over []comman
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.take(d, p, end)
 	b := s.boards[d.Handle]
-	if b.flight != nil {
+	flying := b != nil && b.flight != nil
+	s.take(d, p, end)
+	b = s.boards[d.Handle]
+	if flying {
 		over = slices.Concat(b.flight.List, b.listFor(b.now, b.shown.List))
 	}
 	if b.shown.Generation == p.Generation {
