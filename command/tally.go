@@ -92,7 +92,7 @@ func (t *Tally) State() string {
 		return "ended"
 	case t.Count[AwaitingApproval] == n:
 		return "awaiting_approval"
-	case t.Count[Denied] == n:
+	case t.Ended() && t.Count[Denied] > 0: // who was canceled alone before does not count
 		return "denied"
 	case t.Count[Scheduled] == n:
 		return "scheduled"

@@ -27,6 +27,7 @@ func TestTally(t *testing.T) {
 		{"all held", []Execution{{State: AwaitingApproval}, {State: AwaitingApproval}}, answer{2, false, false, Open, "awaiting_approval"}},
 		{"all scheduled", []Execution{{State: Scheduled}}, answer{1, false, false, Open, "scheduled"}},
 		{"all denied", []Execution{{State: Denied}, {State: Denied}}, answer{2, true, true, NoneDone, "denied"}},
+		{"denied, less one that was canceled before", []Execution{{State: Denied}, {State: Canceled}}, answer{2, true, true, NoneDone, "denied"}},
 		{"some scheduled", []Execution{{State: Scheduled}, {State: Queued}}, answer{2, false, false, Open, "open"}},
 		{"all but one ended", []Execution{succeeded, ended(Running, EffectUnknown)}, answer{2, false, false, Open, "open"}},
 		{"all succeeded", []Execution{succeeded, succeeded}, answer{2, true, true, AllSucceeded, "ended"}},

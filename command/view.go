@@ -17,11 +17,14 @@ type View struct {
 
 // State is the state of the command as a whole.
 func (v View) State() string {
-	switch {
+	switch g := v.Gate; {
 	case v.Only != nil:
 		return v.Only.State.String()
-	case v.Gate != nil && v.Gate.State < GateClosed && !v.Tally.Ended(): // else it only has not been asked since
-		return v.Gate.State.String()
+	case g == nil || v.Tally.Ended(): // then the gate only was not asked since
+	case g.State < GateClosed:
+		return g.State.String()
+	case g.Ending == Deny: // who is behind it ends as is written out
+		return Denied.String()
 	}
 	return v.Tally.State()
 }

@@ -280,6 +280,46 @@ func (w *world) group(name, selector string) {
 	}
 }
 
+// One refusal is final, and a command on many is denied from its commit on: what
+// is behind the gate is written out as it comes.
+func TestAFleetIsDeniedAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(command.Type{Name: "valve.open", Approval: &command.ApprovalRule{Approvers: 1}})
+		in := intent(fleet(200)...)
+		in.Type = "valve.open"
+		i, err := w.Issue(w.ctx(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		w.still = true // nothing is written out
+		w.start()
+		some := fleet(200)[:2]
+		if v, err := w.Cancel(w.ctx(), i.Command.ID, some[:1], "ann"); err != nil || v.State() != "awaiting_approval" {
+			t.Errorf("less one it is %s, %v", v.State(), err)
+		}
+		v, err := w.Deny(w.ctx(), i.Command.ID, digestOf(i.View), "", "bob")
+		if err != nil || v.Tally.Pending != 199 || v.Tally.Outcome() != command.Open {
+			t.Errorf("%d are pending, it came to %q, %v", v.Tally.Pending, v.Tally.Outcome(), err)
+		}
+		if v.State() != "denied" {
+			t.Errorf("denied, it is %s", v.State())
+		}
+		for state, want := range map[string]int{"denied": 1, "open": 0} {
+			if list, _, err := w.store.Commands(w.ctx(), command.Filter{State: state}); err != nil || len(list) != want {
+				t.Errorf("%d are listed as %s, %v; want %d", len(list), state, err, want)
+			}
+		}
+		w.stop()
+		w.still = false
+		w.start()
+		time.Sleep(time.Minute)
+		if v := w.view(i.Command.ID); v.State() != "denied" || v.Tally.Count[command.Denied] != 199 || v.Tally.Count[command.Canceled] != 1 {
+			t.Errorf("written out it is %s %v", v.State(), v.Tally.Count)
+		}
+	})
+}
+
 // A device that is removed while a command on it waits behind a gate gets
 // nothing when its turn would come, also if it is there again.
 func TestADeviceThatIsRemovedBehindAGateGetsNothing(t *testing.T) {
