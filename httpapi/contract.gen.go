@@ -2172,6 +2172,16 @@ type ListExecutionsParams struct {
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
+// RollBackCommandParams defines parameters for RollBackCommand.
+type RollBackCommandParams struct {
+	// IdempotencyKey A name that the client gives this request, 1 to 255 printable characters, so that it can be sent again when the
+	// answer was lost: whatever was accepted under the key is not accepted again, and the answer is the one that was
+	// given, as it was then. (With `wait_seconds`, it is the command as it is.) It belongs to the user and the route,
+	// and is kept as long as what it made, at least 24 hours. Another body under the same key is 409. A request of
+	// which nothing was accepted leaves its key free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ImportCredentialsParams defines parameters for ImportCredentials.
 type ImportCredentialsParams struct {
 	// MakeDevices Make the devices known that are not.
@@ -2465,7 +2475,7 @@ type ServerInterface interface {
 	ResumeCommand(ctx echo.Context, id OfCommand) error
 	// RollBackCommand Undo a command
 	// (POST /v1/commands/{id}/rollback)
-	RollBackCommand(ctx echo.Context, id OfCommand) error
+	RollBackCommand(ctx echo.Context, id OfCommand, params RollBackCommandParams) error
 	// ImportCredentials Give many devices their credentials
 	// (POST /v1/credentials/import)
 	ImportCredentials(ctx echo.Context, params ImportCredentialsParams) error
@@ -3052,8 +3062,28 @@ func (w *ServerInterfaceWrapper) RollBackCommand(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RollBackCommandParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.RollBackCommand(ctx, id)
+	err = w.Handler.RollBackCommand(ctx, id, params)
 	return err
 }
 
@@ -5038,8 +5068,9 @@ func (response ResumeCommanddefaultApplicationProblemPlusJSONResponse) VisitResu
 }
 
 type RollBackCommandRequestObject struct {
-	ID   OfCommand `json:"id"`
-	Body *RollBackCommandJSONRequestBody
+	ID     OfCommand `json:"id"`
+	Params RollBackCommandParams
+	Body   *RollBackCommandJSONRequestBody
 }
 
 type RollBackCommandResponseObject interface {
@@ -7623,10 +7654,11 @@ func (sh *strictHandler) ResumeCommand(ctx echo.Context, id OfCommand) error {
 }
 
 // RollBackCommand operation middleware
-func (sh *strictHandler) RollBackCommand(ctx echo.Context, id OfCommand) error {
+func (sh *strictHandler) RollBackCommand(ctx echo.Context, id OfCommand, params RollBackCommandParams) error {
 	var request RollBackCommandRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	var body RollBackCommandJSONRequestBody
 	var err error

@@ -248,3 +248,13 @@ func (d *desk) Credentials(_ context.Context, name string) ([]device.Credential,
 		{Device: name, N: 3, Kind: device.Certificate, Seal: seal, Digest: [32]byte{0xbb}, CreatedAt: noon.AddDate(0, 0, -1), ExpiresAt: noon},
 	}, nil
 }
+
+func (d *desk) RollbackOnce(ctx context.Context, once command.Claim, undone command.ID, in command.RollbackIntent,
+	render func(command.Issued) []byte,
+) ([]byte, bool, error) {
+	issued, err := d.Rollback(ctx, undone, in)
+	if err != nil {
+		return nil, false, err
+	}
+	return render(issued), false, nil
+}

@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"strings"
 
 	"behest/command"
@@ -75,12 +77,34 @@ func (h handlers) RollBackCommand(ctx context.Context, r RollBackCommandRequestO
 	if err := h.visible(ctx, id); err != nil {
 		return nil, err
 	}
-	issued, err := h.use.Rollback(ctx, id, in)
-	if err != nil {
-		return nil, err
+	c, err := h.rollBack(ctx, id, in, r.Params.IdempotencyKey)
+	if err != nil && command.CodeOf(err) == command.CodeConflict {
+		if v, lost := h.look(ctx, id); lost == nil {
+			err = standing{err, v}
+		}
 	}
-	c := viewIssued(issued)
-	return RollBackCommand201JSONResponse{Body: c, Headers: RollBackCommand201ResponseHeaders{Location: "/v1/commands/" + c.ID}}, nil
+	return RollBackCommand201JSONResponse{Body: c, Headers: RollBackCommand201ResponseHeaders{Location: "/v1/commands/" + c.ID}}, err
+}
+
+// rollBack undoes a command, once under a key if there is one.
+func (h handlers) rollBack(ctx context.Context, id command.ID, in command.RollbackIntent, key *IdempotencyKey) (c Command, err error) {
+	if key == nil {
+		issued, err := h.use.Rollback(ctx, id, in)
+		if err != nil {
+			return Command{}, err
+		}
+		return viewIssued(issued), nil
+	}
+	claim := claimOf(ctx, "POST /v1/commands/{id}/rollback", *key)
+	claim.Request = sha256.Sum256(append(id[:], claim.Request[:]...)) // of another command it is another request
+	body, _, err := h.use.RollbackOnce(ctx, claim, id, in, func(issued command.Issued) []byte {
+		b, _ := json.Marshal(viewIssued(issued)) // of our own making
+		return b
+	})
+	if err != nil {
+		return Command{}, err
+	}
+	return keptCommand(body)
 }
 
 func (h handlers) PreviewCommand(ctx context.Context, r PreviewCommandRequestObject) (PreviewCommandResponseObject, error) {

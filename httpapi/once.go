@@ -49,9 +49,9 @@ func (h handlers) issueOnce(ctx context.Context, key string, in command.Intent, 
 	case len(body) == 0 && refused != nil:
 		return nil, refused
 	}
-	var c Command
-	if err := json.Unmarshal(body, &c); err != nil {
-		return nil, fmt.Errorf("read an answer that was kept: %w", err)
+	c, err := keptCommand(body)
+	if err != nil {
+		return nil, err
 	}
 	if w.seconds > 0 {
 		if id, err := command.ParseID(c.ID); err == nil {
@@ -61,4 +61,12 @@ func (h handlers) issueOnce(ctx context.Context, key string, in command.Intent, 
 		}
 	}
 	return issuedAnswer(c), nil
+}
+
+// keptCommand is the command that was answered with.
+func keptCommand(body []byte) (c Command, err error) {
+	if err := json.Unmarshal(body, &c); err != nil {
+		return Command{}, fmt.Errorf("read an answer that was kept: %w", err)
+	}
+	return c, nil
 }

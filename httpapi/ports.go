@@ -13,13 +13,14 @@ import (
 // that it is on disk. Refusals are *command.Error.
 type UseCases interface {
 	Issuing
+	Stopping
 	Deciding
 	Keeping
 	Granting
 	Crediting
 }
 
-// Issuing is of commands as they come and go.
+// Issuing is of commands as they come.
 type Issuing interface {
 	Issue(ctx context.Context, in command.Intent) (command.Issued, error)
 	// IssueBatch accepts many in one commit, each answered at its own place.
@@ -33,15 +34,22 @@ type Issuing interface {
 		render func([]command.Issued, []error) []byte) (body []byte, again bool, err error)
 	// Preview is what Issue would come to. It writes nothing.
 	Preview(ctx context.Context, in command.Intent) (command.Preview, error)
-	// Rollback issues the command that undoes another. CodeConflict says why
-	// there is no way back.
-	Rollback(ctx context.Context, id command.ID, in command.RollbackIntent) (command.Issued, error)
-	// Cancel answers with the command as it stands also beside CodeConflict.
-	Cancel(ctx context.Context, id command.ID, devices []string, by string) (command.View, error)
-	CancelDevice(ctx context.Context, name, by string) (canceled int, err error)
 	// Wait answers when the command has ended, or when ctx is done: then with
 	// the present state, and without an error.
 	Wait(ctx context.Context, id command.ID) (command.View, error)
+}
+
+// Stopping is of commands that should not have been.
+type Stopping interface {
+	// Cancel answers with the command as it stands also beside CodeConflict.
+	Cancel(ctx context.Context, id command.ID, devices []string, by string) (command.View, error)
+	CancelDevice(ctx context.Context, name, by string) (canceled int, err error)
+	// Rollback issues the command that undoes another. CodeConflict says why
+	// there is no way back.
+	Rollback(ctx context.Context, id command.ID, in command.RollbackIntent) (command.Issued, error)
+	// RollbackOnce is to Rollback what IssueOnce is to IssueBatch, for one.
+	RollbackOnce(ctx context.Context, once command.Claim, id command.ID, in command.RollbackIntent,
+		render func(command.Issued) []byte) (body []byte, again bool, err error)
 }
 
 // Deciding is of commands that are held back. What moves one answers with it

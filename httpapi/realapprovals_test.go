@@ -231,3 +231,51 @@ func TestRealCommandsAreRolledBack(t *testing.T) {
 		t.Errorf("no command: %d %s", r.status, r.body)
 	}
 }
+
+// What undoes a command is made once under a key, also when there is no way back
+// any more; a refusal comes with the command as it stands.
+func TestRealRollbacksUnderAKeyAreMadeOnce(t *testing.T) {
+	dir := t.TempDir()
+	h, stop := inHouse(t, dir)
+	h.arrive("valve-1")
+	h.typed(declare("valve.set", `{"rollback":{"kind":"restore"}}`), 201)
+	set := func(v string) Command {
+		c := h.get(ask{name: "set", path: "/v1/commands", body: `{"type":"valve.set","params":` + v + `,"targets":{"devices":["valve-1"]}}`}, 201)
+		if err := h.d.Report(t.Context(), "valve-1", there, uint32(*c.Execution.Seq), command.Report{Status: command.StatusSuccess}); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	set("1")
+	first, second := set("2"), set("3")
+	undo := func(c Command, key, body string) reply {
+		return h.do(ask{name: "undo", method: "POST", path: "/v1/commands/" + c.ID + "/rollback", body: body, header: map[string]string{"Idempotency-Key": key}})
+	}
+	refused := func(what string, r reply, of Command) {
+		t.Helper()
+		var p Problem
+		if err := json.Unmarshal([]byte(r.body), &p); err != nil || r.status != 409 || p.Command == nil || p.Command.ID != of.ID || p.Command.State != "succeeded" {
+			t.Errorf("%s: %d, %v, without the command as it stands: %s", what, r.status, err, r.body)
+		}
+	}
+	refused("a newer one set the same", undo(first, "a", ""), first)
+	made := undo(second, "a", "") // its key is free: nothing was accepted under it
+	if made.status != 201 {
+		t.Fatalf("undo: %d %s", made.status, made.body)
+	}
+	if again := undo(second, "a", ""); again.status != 201 || again.body != made.body || again.header.Get("Location") != made.header.Get("Location") {
+		t.Errorf("undo again under the key: %d %s, was %s", again.status, again.body, made.body)
+	}
+	refused("again without the key", h.do(ask{name: "undo", method: "POST", path: "/v1/commands/" + second.ID + "/rollback"}), second)
+	refused("under another key", undo(second, "b", ""), second)
+	refused("another body under the key", undo(second, "a", `{"reason":"why"}`), second)
+	refused("another command under the key", undo(first, "a", ""), first)
+	stop()
+	h, _ = inHouse(t, dir)
+	if r := undo(second, "a", ""); r.status != 201 || r.body != made.body {
+		t.Errorf("after a restart: %d %s, was %s", r.status, r.body, made.body)
+	}
+	if list := h.do(ask{name: "what undid it", path: "/v1/commands?type=valve.set"}); strings.Count(list.body, `"rollback_of"`) != 1 {
+		t.Errorf("what undid it is not one command: %s", list.body)
+	}
+}

@@ -18,6 +18,27 @@ import (
 // not undone yet, and on each it waits until the other has ended there.
 // CodeConflict says why there is no way back; nothing was done then.
 func (d *Dispatcher) Rollback(ctx context.Context, id command.ID, in command.RollbackIntent) (command.Issued, error) {
+	return d.rollBack(ctx, id, in, nil)
+}
+
+// RollbackOnce is Rollback for a request that may come again, as IssueOnce is
+// for IssueBatch. Its answer is looked for first: once it was given, there may be
+// no way back any more. A twin that is on its way at the same time may be told so.
+func (d *Dispatcher) RollbackOnce(ctx context.Context, once command.Claim, id command.ID, in command.RollbackIntent,
+	render func(command.Issued) []byte) (body []byte, again bool, err error) {
+	k := &keeper{once: once, render: func(issued []command.Issued, _ []error) []byte { return render(issued[0]) }}
+	if err := d.store.Update(ctx, ledger.Issues, k.find); err != nil || k.again {
+		return k.body, k.again, err
+	}
+	if _, err := d.rollBack(ctx, id, in, k); err != nil {
+		return nil, false, err
+	}
+	return k.body, k.again, nil
+}
+
+// rollBack undoes a command. Who asked may have a keeper, which then has the
+// answer.
+func (d *Dispatcher) rollBack(ctx context.Context, id command.ID, in command.RollbackIntent, k *keeper) (command.Issued, error) {
 	r := &rollback{d: d, in: in}
 	if err := r.find(ctx, id); err != nil {
 		return command.Issued{}, err
@@ -41,8 +62,8 @@ func (d *Dispatcher) Rollback(ctx context.Context, id command.ID, in command.Rol
 	if err := i.aim(r.devices); err != nil {
 		return command.Issued{}, err
 	}
-	issued, errs, err := d.commitIssues(ctx, []*issue{i}, make([]error, 1), nil)
-	if err != nil {
+	issued, errs, err := d.commitIssues(ctx, []*issue{i}, make([]error, 1), k)
+	if err != nil || k != nil && k.again {
 		return command.Issued{}, err
 	}
 	return issued[0], errs[0]

@@ -128,3 +128,43 @@ func TestARollbackThatWasOvertakenDoesNotGo(t *testing.T) {
 		w.check(back.Command.ID, command.Canceled, command.Superseded)
 	})
 }
+
+// Twins under one key undo a command once. Who comes while the other is on its
+// way is told so, or gets his answer.
+func TestTwinRollbacksUnderOneKeyUndoOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.declare(settable(command.Restore))
+		w.ready("valve")
+		w.done("valve", w.set("valve", 1))
+		x := w.set("valve", 2)
+		w.done("valve", x)
+		type answer struct {
+			body string
+			err  error
+		}
+		answers := make(chan answer, 10)
+		once := func() (a answer) {
+			body, _, err := w.RollbackOnce(w.ctx(), command.Claim{Key: [32]byte{7}}, x.Command.ID, command.RollbackIntent{By: "ann"},
+				func(i command.Issued) []byte { return []byte(i.Command.ID.String()) })
+			return answer{string(body), err}
+		}
+		for range cap(answers) {
+			go func() { answers <- once() }()
+		}
+		bodies := make(map[string]int)
+		for range cap(answers) {
+			if a := <-answers; a.err == nil {
+				bodies[a.body]++
+			} else if command.CodeOf(a.err) != command.CodeConflict {
+				t.Error(a.err)
+			}
+		}
+		again := once()
+		if len(bodies) != 1 || again.err != nil || bodies[again.body] == 0 {
+			t.Errorf("they were answered %v, and the next %v", bodies, again)
+		}
+		if v := w.view(x.Command.ID); v.RolledBackBy.String() != again.body {
+			t.Errorf("it is undone by %s, the answer was %s", v.RolledBackBy, again.body)
+		}
+	})
+}

@@ -2173,6 +2173,16 @@ type ListExecutionsParams struct {
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
+// RollBackCommandParams defines parameters for RollBackCommand.
+type RollBackCommandParams struct {
+	// IdempotencyKey A name that the client gives this request, 1 to 255 printable characters, so that it can be sent again when the
+	// answer was lost: whatever was accepted under the key is not accepted again, and the answer is the one that was
+	// given, as it was then. (With `wait_seconds`, it is the command as it is.) It belongs to the user and the route,
+	// and is kept as long as what it made, at least 24 hours. Another body under the same key is 409. A request of
+	// which nothing was accepted leaves its key free.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ImportCredentialsParams defines parameters for ImportCredentials.
 type ImportCredentialsParams struct {
 	// MakeDevices Make the devices known that are not.
@@ -2736,12 +2746,13 @@ type ClientInterface interface {
 	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 	//
 	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+	// that was to be undone as it stands. An approval may be needed.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-	RollBackCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RollBackCommandWithBody(ctx context.Context, id OfCommand, params *RollBackCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RollBackCommand Undo a command
 	//
@@ -2750,12 +2761,13 @@ type ClientInterface interface {
 	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 	//
 	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+	// that was to be undone as it stands. An approval may be needed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-	RollBackCommand(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RollBackCommand(ctx context.Context, id OfCommand, params *RollBackCommandParams, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportCredentialsWithBody Give many devices their credentials
 	//
@@ -3687,13 +3699,14 @@ func (c *Client) ResumeCommand(ctx context.Context, id OfCommand, reqEditors ...
 // which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 //
 // 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+// that was to be undone as it stands. An approval may be needed.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-func (c *Client) RollBackCommandWithBody(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRollBackCommandRequestWithBody(c.Server, id, contentType, body)
+func (c *Client) RollBackCommandWithBody(ctx context.Context, id OfCommand, params *RollBackCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRollBackCommandRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3711,13 +3724,14 @@ func (c *Client) RollBackCommandWithBody(ctx context.Context, id OfCommand, cont
 // which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 //
 // 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+// that was to be undone as it stands. An approval may be needed.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-func (c *Client) RollBackCommand(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRollBackCommandRequest(c.Server, id, body)
+func (c *Client) RollBackCommand(ctx context.Context, id OfCommand, params *RollBackCommandParams, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRollBackCommandRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5651,18 +5665,18 @@ func NewResumeCommandRequest(server string, id OfCommand) (*http.Request, error)
 }
 
 // NewRollBackCommandRequest calls the generic RollBackCommand builder with application/json body
-func NewRollBackCommandRequest(server string, id OfCommand, body RollBackCommandJSONRequestBody) (*http.Request, error) {
+func NewRollBackCommandRequest(server string, id OfCommand, params *RollBackCommandParams, body RollBackCommandJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewRollBackCommandRequestWithBody(server, id, "application/json", bodyReader)
+	return NewRollBackCommandRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
 // NewRollBackCommandRequestWithBody constructs an http.Request for the RollBackCommand method, with any body, and a specified content type
-func NewRollBackCommandRequestWithBody(server string, id OfCommand, contentType string, body io.Reader) (*http.Request, error) {
+func NewRollBackCommandRequestWithBody(server string, id OfCommand, params *RollBackCommandParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5693,6 +5707,21 @@ func NewRollBackCommandRequestWithBody(server string, id OfCommand, contentType 
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -8019,12 +8048,13 @@ type ClientWithResponsesInterface interface {
 	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 	//
 	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+	// that was to be undone as it stands. An approval may be needed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-	RollBackCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
+	RollBackCommandWithBodyWithResponse(ctx context.Context, id OfCommand, params *RollBackCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
 
 	// RollBackCommandWithResponse Undo a command
 	//
@@ -8033,12 +8063,13 @@ type ClientWithResponsesInterface interface {
 	// which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 	//
 	// 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-	// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+	// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+	// that was to be undone as it stands. An approval may be needed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-	RollBackCommandWithResponse(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
+	RollBackCommandWithResponse(ctx context.Context, id OfCommand, params *RollBackCommandParams, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error)
 
 	// ImportCredentialsWithBodyWithResponse Give many devices their credentials
 	//
@@ -11837,13 +11868,14 @@ func (c *ClientWithResponses) ResumeCommandWithResponse(ctx context.Context, id 
 // which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 //
 // 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+// that was to be undone as it stands. An approval may be needed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-func (c *ClientWithResponses) RollBackCommandWithBodyWithResponse(ctx context.Context, id OfCommand, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error) {
-	rsp, err := c.RollBackCommandWithBody(ctx, id, contentType, body, reqEditors...)
+func (c *ClientWithResponses) RollBackCommandWithBodyWithResponse(ctx context.Context, id OfCommand, params *RollBackCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error) {
+	rsp, err := c.RollBackCommandWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -11857,13 +11889,14 @@ func (c *ClientWithResponses) RollBackCommandWithBodyWithResponse(ctx context.Co
 // which the other may have had an effect, or to those that are named; what has not left for the rest is canceled.
 //
 // 409 `conflict` when there is no way back: its type is irreversible, it had no effect, it is being undone already,
-// or a newer command has set the same (then `force`, with a reason, is the way). An approval may be needed.
+// or a newer command has set the same (then `force`, with a reason, is the way); the problem then carries the `command`
+// that was to be undone as it stands. An approval may be needed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/commands/{id}/rollback (the `RollBackCommand` operationId).
-func (c *ClientWithResponses) RollBackCommandWithResponse(ctx context.Context, id OfCommand, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error) {
-	rsp, err := c.RollBackCommand(ctx, id, body, reqEditors...)
+func (c *ClientWithResponses) RollBackCommandWithResponse(ctx context.Context, id OfCommand, params *RollBackCommandParams, body RollBackCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*RollBackCommandResponse, error) {
+	rsp, err := c.RollBackCommand(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
