@@ -17,6 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"behest/access"
 	"behest/command"
 	"behest/device"
 	"behest/store/sqlite"
@@ -139,6 +140,8 @@ type keyed struct {
 	empty bool   // it was answered for sure that nothing was accepted
 }
 
+// people are those who ask and decide. The first administers everything; what the
+// others may changes.
 var people = []string{"ann", "bob", "cid", "dot"}
 
 func newMachine(t *rapid.T, root string, sum *sums) *machine {
@@ -157,6 +160,14 @@ func newMachine(t *rapid.T, root string, sum *sums) *machine {
 		}
 	})
 	m.boot(filepath.Join(dir, "0"), true, true)
+	for _, who := range people {
+		grants := []access.Grant{{Role: access.Operator}, {Role: access.Approver}}
+		if who == people[0] {
+			grants = []access.Grant{{Role: access.Admin}}
+		}
+		_, _, err := m.p.PutUser(background, access.User{ID: who, Grants: grants}, 0, people[0])
+		m.ok(err)
+	}
 	for i := range rapid.IntRange(1, 4).Draw(t, "devices") {
 		m.things = append(m.things, &thing{name: fmt.Sprintf("d%d", i), window: 1, sure: 1, port: uint16(40000 + i), awake: true})
 	}
@@ -218,6 +229,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		{"step the wall", 1, always, m.stepWall},
 		{"declare", 1, always, m.redeclare},
 		{"edit or remove", 1, always, m.edit},
+		{"give or take rights", 1, always, m.entitle},
 		{"cancel all of a device", 1, always, m.cancelDevice},
 		{"deregister", 1, registered, m.deregister},
 		{"back up", 1, always, m.backUp},

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"behest/access"
 	"behest/command"
 	"behest/device"
 )
@@ -623,6 +624,18 @@ func (m *machine) edit() {
 	if err == nil {
 		d.awake = awake == 0
 	}
+}
+
+// entitle changes what somebody may.
+func (m *machine) entitle() {
+	u := access.User{ID: one(m, "who", people[1:]), Disabled: m.seldom(4, "disabled")}
+	for _, r := range []access.Roles{access.Viewer, access.Operator, access.Approver} {
+		if m.seldom(2, r.Names()[0]) {
+			u.Grants = append(u.Grants, access.Grant{Role: r})
+		}
+	}
+	_, _, err := m.p.PutUser(background, u, 0, people[0])
+	m.note("%s is %v, disabled %t: %v", u.ID, u.Roles().Names(), u.Disabled, err)
 }
 
 // race has people do at the same time what excludes one another.

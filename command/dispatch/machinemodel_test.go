@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,10 @@ type model struct {
 	arrived  map[arrivalKey]bool
 	lost     map[string]bool // devices that said what they remember
 	removed  map[string]bool
-	emptied  map[string]bool // by somebody who canceled all that they had
+	emptied  map[string]bool   // by somebody who canceled all that they had
+	may      map[string]rights // by user, as the log has it
+	might    map[string]rights // at some time since it was sure that the server went by that
+	lacked   map[string]rights // likewise, what they could not
 	shows    []show
 	left     []leaving
 	handles  map[int64]string
@@ -41,6 +45,12 @@ type model struct {
 	held    bool          // the clock was, then
 	forward time.Duration // by which what began in a hold went with the clock since; 0: nothing did
 }
+
+// rights are what somebody may, for all devices.
+type rights struct{ operate, approve bool }
+
+func (r rights) or(s rights) rights { return rights{r.operate || s.operate, r.approve || s.approve} }
+func (r rights) not() rights        { return rights{!r.operate, !r.approve} }
 
 type reportKey struct {
 	device string
@@ -107,6 +117,7 @@ func newModel(m *machine) *model {
 	return &model{
 		m: m, epoch: 1, byID: map[command.ID]*life{}, numbers: map[string]map[uint32]*part{}, greatest: map[string]uint32{}, reported: map[string]uint32{},
 		said: map[reportKey]bool{}, arrived: map[arrivalKey]bool{}, lost: map[string]bool{}, removed: map[string]bool{}, emptied: map[string]bool{}, handles: map[int64]string{}, online: map[string]bool{},
+		may: map[string]rights{}, might: map[string]rights{}, lacked: map[string]rights{},
 	}
 }
 
@@ -149,6 +160,12 @@ func (k *model) look() {
 	k.heads()
 	k.rollbacks()
 	k.clocks()
+	if k.m.p.loops == nil { // the server has read anew what it was not sure of
+		k.might, k.lacked = maps.Clone(k.may), map[string]rights{}
+		for who, r := range k.may {
+			k.lacked[who] = r.not()
+		}
+	}
 }
 
 func (k *model) hear(s *stage) {
@@ -210,6 +227,9 @@ func (k *model) follow(e command.Event, rows reading) {
 		State             string
 		Outcome, Rollback string
 		Unsettled         int
+		User              string
+		Roles             []string
+		Disabled          bool
 	}
 	if len(e.Data) > 0 {
 		k.m.ok(json.Unmarshal(e.Data, &data))
@@ -228,7 +248,15 @@ func (k *model) follow(e command.Event, rows reading) {
 	kind, what, _ := strings.Cut(string(e.Type), ".")
 	k.must(l != nil || kind != "execution" && kind != "approval" || e.Type == command.EventOrphaned, "%s of no command", e.Type)
 	switch {
+	case e.Type == command.EventUserPut:
+		has := func(role string) bool {
+			return !data.Disabled && (slices.Contains(data.Roles, role) || slices.Contains(data.Roles, "admin"))
+		}
+		r := rights{has("operator"), has("approver")}
+		k.may[data.User] = r
+		k.might[data.User], k.lacked[data.User] = k.might[data.User].or(r), k.lacked[data.User].or(r.not())
 	case e.Type == command.EventApproved:
+		k.must(k.might[e.Actor].approve, "%s approved %s, and may not", e.Actor, l.label())
 		k.must(l.said[decision{e.Actor, true}], "%s approved %s in the log, and never asked to", e.Actor, l.label())
 		k.must(e.Actor != l.view.Command.RequestedBy, "%s approved his own %s", e.Actor, l.label())
 		k.must(!l.yes[e.Actor] && !l.no[e.Actor] && len(l.no) == 0 && len(l.yes) < l.asks(), "%s approved %s after %v, %v", e.Actor, l.label(), l.yes, l.no)
@@ -287,6 +315,7 @@ func (k *model) create(e command.Event, rows reading) {
 		k.must(l.try.id == c.ID || l.try.answer == unsure, "%s was answered with %s and is %s", label, l.try.id, c.ID)
 		k.must(l.try.id == (command.ID{}) || l.try.id == c.ID, "%s exists twice", label)
 		l.try.id, l.try.answer = c.ID, yes
+		k.must(k.might[c.RequestedBy].operate, "%s asked for %s, and may not", c.RequestedBy, label)
 		k.must(c.RequestedBy == l.try.in.RequestedBy, "%s asked for %s, not %s", l.try.in.RequestedBy, label, c.RequestedBy)
 		k.must(c.RollbackOf == l.try.undoes, "%s undoes %s, not %s", label, l.try.undoes, c.RollbackOf)
 	}
@@ -399,6 +428,7 @@ func (k *model) move(l *life, p *part, to command.State, e command.Event, seq ui
 		k.must(approved, "%s: approved by %v, denied by %v", who, l.yes, l.no)
 		k.must(to != queued || past(l.view.Command.NotBefore), "%s: before %s", who, l.view.Command.NotBefore)
 	case sent:
+		k.must(l.try == nil || k.might[l.view.Command.RequestedBy].operate, "%s: %s may not", who, l.view.Command.RequestedBy)
 		k.must(approved, "%s: approved by %v, denied by %v", who, l.yes, l.no)
 		k.release(l, p, e, seq, c, rows, who)
 	case delivered:
@@ -421,6 +451,7 @@ func (k *model) move(l *life, p *part, to command.State, e command.Event, seq ui
 	case canceling:
 		k.must(onWire && stopped, "%s: nobody asked for it", who)
 	case canceled:
+		k.must(cause != "not_entitled" || k.lacked[l.view.Command.RequestedBy].operate, "%s: %s may", who, l.view.Command.RequestedBy)
 		unsent := p.seq == 0 && (stopped || slices.Contains(withdrawals, cause))
 		k.must(unsent || onWire && said(command.StatusCanceled), "%s: nobody asked for it, or the device did not say so", who)
 	case expired:

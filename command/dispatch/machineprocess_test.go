@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"behest/access"
 	"behest/command"
 	"behest/command/dispatch"
 	"behest/command/ledger"
@@ -51,7 +52,10 @@ func (m *machine) boot(dir string, trust, loops bool) {
 	})
 	p.disk = &disk{Store: store, dir: dir, turn: make(chan struct{}, 1)}
 	p.stage = newStage(p)
-	p.Dispatcher = dispatch.New(p.disk, p.stage, dispatch.Options{Clock: p.clock, Dev: true, Clocks: serverClocks, Schemas: schema.New(), Logger: quiet})
+	p.Dispatcher = dispatch.New(p.disk, p.stage, dispatch.Options{
+		Clock: p.clock, Dev: true, Clocks: serverClocks, Schemas: schema.New(), Logger: quiet, Book: access.NewBook(p.clock.Now),
+	})
+	m.ok(p.LoadPeople(ctx))
 	var looping, storing sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	storing.Go(func() { _ = store.Run(storeCtx) })
