@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 )
@@ -47,11 +48,22 @@ func (c Condition) Holds(params json.RawMessage) bool {
 	if c.Equals != nil {
 		return sameJSON(at, c.Equals)
 	}
-	var n float64
-	if err := json.Unmarshal(at, &n); err != nil {
+	n, ok := numberIn(at)
+	if !ok {
 		return true
 	}
-	return c.Above != nil && n > *c.Above || c.Below != nil && n < *c.Below
+	than := func(f float64) int { return n.Cmp(new(big.Rat).SetFloat64(f)) } // a bound comes from JSON: it is finite
+	return c.Above != nil && than(*c.Above) > 0 || c.Below != nil && than(*c.Below) < 0
+}
+
+// numberIn is a JSON number as it is written: no integer is rounded to a float.
+// Params have been held against what CBOR carries, so that it is within bounds.
+func numberIn(raw json.RawMessage) (*big.Rat, bool) {
+	var n json.Number
+	if err := json.Unmarshal(raw, &n); err != nil || len(raw) == 0 || raw[0] == '"' {
+		return nil, false
+	}
+	return new(big.Rat).SetString(n.String())
 }
 
 // Asks reports whether a command with these params needs the approval, as far
