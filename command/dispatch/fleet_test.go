@@ -108,6 +108,39 @@ func TestAFleetNamesWhoHadNoRoom(t *testing.T) {
 	})
 }
 
+// Who had no room is in the command for good, also of one that is written in one
+// go, and counts among those that it was for.
+func TestASmallFleetKeepsWhoHadNoRoom(t *testing.T) {
+	inWorld(t, func(w *world) {
+		names := fleet(3)
+		w.crowd(names[0])
+		for _, of := range [][]string{names[:2], names} {
+			w.ready(of[1])
+			i := w.issue(of...)
+			want := []command.Refusal{{Device: names[0], Code: command.CodeDeviceFull}}
+			for when, v := range map[string]command.View{"at once": i.View, "later": w.view(i.Command.ID)} {
+				if v.Command.Devices != len(of) || v.Only != nil || v.State() != "open" || v.Tally.Total() != len(of)-1 || digestOf(v) != digestOf(i.View) {
+					t.Errorf("%s it is for %d devices, %s, with %d executions", when, v.Command.Devices, v.State(), v.Tally.Total())
+				}
+			}
+			if diff := cmp.Diff(i.Refused, want); diff != "" {
+				t.Errorf("refused at once (-got +want):\n%s", diff)
+			}
+			if diff := cmp.Diff(w.view(i.Command.ID).Refused, want); diff != "" {
+				t.Errorf("refused, later (-got +want):\n%s", diff)
+			}
+			if _, err := w.Cancel(w.ctx(), i.Command.ID, of[:1], "ann"); command.CodeOf(err) != command.CodeConflict {
+				t.Errorf("canceling it where it is not: %v", err)
+			}
+			time.Sleep(25 * time.Hour)
+			if v := w.view(i.Command.ID); v.State() != "ended" || len(w.endings(i.Command.ID)) == 0 {
+				t.Errorf("in the end it is %s", v.State())
+			}
+			w.crowd(names[0])
+		}
+	})
+}
+
 // crowd fills the queues of devices.
 func (w *world) crowd(names ...string) {
 	w.t.Helper()

@@ -175,6 +175,7 @@ type issue struct {
 	now     time.Time
 	command *command.Command
 	visits  []*visit // a device each, those that have room
+	full    []int64  // the handles of the others
 	refused []command.Refusal
 	xs      []command.Execution
 }
@@ -245,7 +246,7 @@ func (i *issue) aimAt(names []string) error {
 // begin finds the devices, and refuses what has to be refused. It writes
 // nothing.
 func (i *issue) begin(tx ledger.Tx, now time.Time) error {
-	i.tx, i.now, i.visits, i.refused, i.xs = tx, now, nil, nil, nil
+	i.tx, i.now, i.visits, i.full, i.refused, i.xs = tx, now, nil, nil, nil, nil
 	if i.rollback != nil {
 		if err := i.rollback.begin(tx); err != nil {
 			return err
@@ -277,6 +278,7 @@ func (i *issue) target(name string) error {
 			return err
 		}
 		if !command.Room(open, &i.intent) {
+			i.full = append(i.full, dev.Handle)
 			i.refused = append(i.refused, command.Refusal{Device: name, Code: command.CodeDeviceFull})
 			return nil
 		}
@@ -327,6 +329,11 @@ func (i *issue) write() error {
 	if err := i.tx.AddCommand(i.command, i.xs); err != nil {
 		return err
 	}
+	for _, h := range i.full {
+		if err := i.tx.AddRefused(i.command.N, h, command.CodeDeviceFull); err != nil {
+			return err
+		}
+	}
 	if i.handles != nil {
 		if err := i.tx.AddPending(i.command.N, slices.Collect(slices.Chunk(i.handles, groupTargets))); err != nil {
 			return err
@@ -363,7 +370,7 @@ func (i *issue) writeOwn() error {
 // log logs what others should know of a new command.
 func (i *issue) log() error {
 	e := command.Event{Type: command.EventIssued, At: i.now, Actor: i.in.RequestedBy, CommandN: i.command.N}
-	if len(i.visits) == 1 {
+	if i.command.Devices == 1 && len(i.visits) == 1 {
 		e.Device = i.visits[0].dev.Handle
 	}
 	if err := i.tx.Log(e); err != nil {
@@ -404,9 +411,6 @@ func (i *issue) build() {
 	c := new(command.Command)
 	*c = i.intent
 	c.CreatedAt = i.now
-	if i.handles == nil {
-		c.Devices = len(i.visits)
-	}
 	i.command = c
 	i.xs = make([]command.Execution, len(i.visits))
 	for k, v := range i.visits {
@@ -457,7 +461,7 @@ func (i *issue) issued() command.Issued {
 			x = v.released[at]
 		}
 		out.Tally.Add(x)
-		if len(i.visits) == 1 {
+		if i.command.Devices == 1 {
 			out.Only = &x
 		}
 	}

@@ -123,7 +123,7 @@ func (k *model) counts(l *life) {
 	want.Pending = got.Pending
 	k.must(got == want, "%s counts %+v, want %+v", l.label(), got, want)
 	c := l.view.Command
-	if c.Devices > 1 && l.view.Gate != nil {
+	if c.Devices > 1 {
 		k.must(len(l.parts)+got.Pending+len(l.view.Refused) == c.Devices, "%s is for %d: %d and %d pending and %d refused", l.label(), c.Devices, len(l.parts), got.Pending, len(l.view.Refused))
 	}
 	ended := got.Pending == 0 // also where no device had room
