@@ -19,8 +19,8 @@ import (
 // something else.
 func (d *Dispatcher) PutType(ctx context.Context, t command.Type, ifVersion int, by string) (out command.Type, created bool, err error) {
 	faults := t.Check()
-	if len(faults) == 0 {
-		faults = d.schemas.Compile(t)
+	if max(len(t.Params), len(t.Result)) <= command.SchemaBytesMax { // else it is not worth the time
+		faults = append(faults, d.schemas.Compile(t)...)
 	}
 	if len(faults) > 0 {
 		return command.Type{}, false, &command.Error{Code: command.CodeInvalid, Msg: "the type cannot be declared like that", Fields: faults}

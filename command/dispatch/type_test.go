@@ -3,9 +3,13 @@ package dispatch_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"behest/command"
 	"behest/command/ledger"
@@ -42,6 +46,40 @@ func TestACommandKeepsTheVersionThatItWasIssuedWith(t *testing.T) {
 		}
 		if list := w.screen.on(h).List; len(list) != 1 || list[0].WireCode != 7 {
 			t.Errorf("the device sees %+v, want wire code 7", list)
+		}
+	})
+}
+
+// Whoever mends a type is told of all that is wrong with it, in its schemas too,
+// unless one is too long to be read.
+func TestAllFaultsOfATypeAreNamedAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		typ := command.Type{
+			Name: "pump.start", Slot: []string{"rpm"}, Rollback: &command.RollbackRule{Kind: command.Inverse},
+			Params: json.RawMessage(`{"type":"number","minimum":"1"}`), Result: json.RawMessage(`{"type":"nothing"}`),
+		}
+		for name, tt := range map[string]struct {
+			params json.RawMessage
+			want   []string
+		}{
+			"all":      {typ.Params, []string{"/params/minimum", "/result/type", "/rollback/type", "/slot/0"}},
+			"too long": {json.RawMessage(`"` + strings.Repeat("x", command.SchemaBytesMax) + `"`), []string{"/params", "/rollback/type", "/slot/0"}},
+		} {
+			typ.Params = tt.params
+			_, _, err := w.PutType(w.ctx(), typ, 0, "ann")
+			e, ok := errors.AsType[*command.Error](err)
+			if !ok {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			var got []string
+			for _, f := range e.Fields {
+				got = append(got, f.Pointer)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(slices.Compact(got), tt.want); diff != "" {
+				t.Errorf("%s (-got +want):\n%s", name, diff)
+			}
 		}
 	})
 }
