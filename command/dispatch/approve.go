@@ -66,7 +66,7 @@ func (d *Dispatcher) mayDecide(ctx context.Context, view command.View, said comm
 		if d.may(said.User, c.Approval.Role, dev) {
 			return nil
 		}
-		return command.Errorf(command.CodeForbidden, "%q may not decide as %s on device %q", said.User, c.Approval.Role, dev.Name)
+		return d.forbidden(said.User, dev, c.Approval.Role)
 	}
 	if d.people == nil || d.people.MayAll(said.User, c.Approval.Role) {
 		return nil

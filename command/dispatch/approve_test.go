@@ -280,6 +280,35 @@ func (w *world) group(name, selector string) {
 	}
 }
 
+// Who is limited is told of no device that he does not see, also when he may not
+// decide because of it.
+func TestADecisionThatIsForbiddenNamesNothingUnseen(t *testing.T) {
+	inCouncil(t, func(w *world) {
+		w.site("mine", "north")
+		w.site("seen", "south")
+		w.site("theirs", "east")
+		u := w.grant("lim", access.Approver, "site=north")
+		u.Grants = append(u.Grants, access.Grant{Role: access.Viewer, Selector: "site=south"})
+		w.put(u)
+		for _, tt := range []struct {
+			devices []string
+			names   bool
+		}{{[]string{"mine", "theirs"}, false}, {[]string{"mine", "seen"}, true}} {
+			v := w.wish(tt.devices...)
+			for what, decide := range map[string]func() (command.View, error){
+				"approve": func() (command.View, error) { return w.Approve(w.ctx(), v.Command.ID, digestOf(v), "", "lim") },
+				"deny":    func() (command.View, error) { return w.Deny(w.ctx(), v.Command.ID, digestOf(v), "", "lim") },
+			} {
+				_, err := decide()
+				wantCode(t, what, err, command.CodeForbidden)
+				if got := strings.Contains(fmt.Sprint(err), tt.devices[1]); got != tt.names {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		}
+	})
+}
+
 // One refusal is final, and a command on many is denied from its commit on: what
 // is behind the gate is written out as it comes.
 func TestAFleetIsDeniedAtOnce(t *testing.T) {
