@@ -123,6 +123,8 @@ func CheckTypeName(name string) string {
 		return "is not UTF-8"
 	case strings.ContainsFunc(name, unicode.IsControl) || strings.Contains(name, "/"):
 		return "holds a slash or a control character"
+	case name == "." || name == "..":
+		return "is a dot segment, which no path can hold" // [RFC 3986 5.2.4]
 	}
 	return ""
 }
