@@ -105,9 +105,9 @@ func TestTheMessageLayersErrors(t *testing.T) {
 		rows := []row{
 			{"If-Match", get("c/pump-7").raw(message.IfMatch, "\x01"), `ACK 4.12 "nothing here has a version"`},
 			{"If-None-Match", post("rd?ep=pump-7").raw(message.IfNoneMatch, ""), `ACK 4.12 "nothing here has a version"`},
-			{"an unknown critical option", get("c/pump-7").raw(2049, "x"), "ACK 4.02"},
+			{"an unknown critical option", get("c/pump-7").raw(2049, "x"), `ACK 4.02 "option 2049"`},
 			{"an unknown elective option", get("c/pump-7").raw(2050, "x"), "ACK 2.05 ct=60 MaxAge=0 []"},
-			{"an Accept of a wrong size", get("c/pump-7").raw(message.Accept, "xyz"), "ACK 4.02"},
+			{"an Accept of a wrong size", get("c/pump-7").raw(message.Accept, "xyz"), `ACK 4.02 "option 17"`},
 			{"an Observe of a wrong size", get("c/pump-7").raw(message.Observe, "wxyz"), "ACK 2.05 ct=60 MaxAge=0 []"},
 			{"an Observe of neither value", get("c/pump-7").observe(2), "ACK 2.05 ct=60 MaxAge=0 []"},
 			{"Proxy-Uri", get("c/pump-7").raw(message.ProxyURI, "coap://x/"), "ACK 5.05"},

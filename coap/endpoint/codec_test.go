@@ -133,10 +133,10 @@ func FuzzDecode(f *testing.F) {
 		if v := second.decode(encoded[:n]); v != wellFormed {
 			t.Fatalf("encoded again it has verdict %d", v)
 		}
-		if second.badOption && !m.badOption { // a dropped option may have been the bad one, never the other way
+		if second.badOption != 0 && m.badOption == 0 { // a dropped option may have been the bad one, never the other way
 			t.Fatal("encoded again it has a bad option")
 		}
-		m.badOption, second.badOption, m.proxied, second.proxied = false, false, false, false
+		m.badOption, second.badOption, m.proxied, second.proxied = 0, 0, false, false
 		if diff := cmp.Diff(&second, &m, cmp.AllowUnexported(inbound{}, Token{}), cmpopts.IgnoreFields(inbound{}, "store"), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatal("again, first:", diff)
 		}

@@ -29,8 +29,9 @@ type inbound struct {
 	mid   uint16
 	token Token
 
-	// badOption: a critical option is not recognised [RFC 7252 5.4.1].
-	badOption bool
+	// badOption is the first critical option that is not recognised, 0 if none is
+	// [RFC 7252 5.4.1].
+	badOption uint16
 	// proxied: it asks for a proxy [RFC 7252 5.7.2].
 	proxied bool
 
@@ -93,7 +94,7 @@ func (m *inbound) decodeHeader(data []byte) verdict {
 }
 
 func (m *inbound) clear() {
-	m.badOption, m.proxied, m.ifMatch, m.ifNoneMatch = false, false, false, false
+	m.badOption, m.proxied, m.ifMatch, m.ifNoneMatch = 0, false, false, false
 	m.format, m.accept, m.observe, m.block1, m.block2, m.size1 = 0, 0, 0, 0, 0, 0
 	m.echo, m.options, m.payload = nil, nil, nil
 }
@@ -147,7 +148,9 @@ func (m *inbound) judge(number, length int, repeated bool) {
 	}
 	switch {
 	case !known && number&1 == 1:
-		m.badOption = true
+		if m.badOption == 0 {
+			m.badOption = uint16(number)
+		}
 	case known && (message.OptionID(number) == message.ProxyURI || message.OptionID(number) == message.ProxyScheme):
 		m.proxied = true
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/plgd-dev/go-coap/v3/message"
@@ -153,7 +154,7 @@ func (e *Endpoint) request(d *Datagram, now time.Duration) {
 	}
 	g := origin{peer: i, con: m.typ == message.Confirmable, mid: m.mid, code: m.code, token: m.token,
 		hash: maphash.Bytes(e.seed, d.Data) ^ p.salt}
-	if m.badOption || m.proxied {
+	if m.badOption != 0 || m.proxied {
 		e.stats.BadOptions.Add(1)
 		e.refuseOptionLocked(&g)
 		return
@@ -170,11 +171,14 @@ func (e *Endpoint) request(d *Datagram, now time.Duration) {
 
 // refuseOptionLocked answers a request that has a critical option which we do
 // not recognise, or asks for a proxy. The former in a NON is rejected in
-// silence [RFC 7252 5.4.1, 4.3].
+// silence [RFC 7252 5.4.1, 4.3]; otherwise the option is named, to an address
+// that has proven itself.
 func (e *Endpoint) refuseOptionLocked(g *origin) {
 	switch {
-	case !e.in.badOption:
+	case e.in.badOption == 0:
 		e.answerLocked(g, &outbound{code: codes.ProxyingNotSupported})
+	case g.con && e.peers.at(g.peer).proven:
+		e.answerLocked(g, &outbound{code: codes.BadOption, payload: strconv.AppendUint([]byte("option "), uint64(e.in.badOption), 10)})
 	case g.con:
 		e.answerLocked(g, &outbound{code: codes.BadOption})
 	}
