@@ -2,7 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -314,4 +317,33 @@ func labels(n int) string {
 		list[i] = fmt.Sprintf(`"k%d":"v"`, i)
 	}
 	return strings.Join(list, ",")
+}
+
+// A header that may be there once is named when it is there twice, with all
+// other faults.
+func TestAHeaderThatIsThereTwiceIsNamed(t *testing.T) {
+	d := &desk{}
+	s := serve(t, d, d, Options{})
+	for header, path := range map[string]string{"If-Match": "/v1/devices/pump-7", "Idempotency-Key": "/v1/commands/batch"} {
+		method := map[string]string{"If-Match": "PUT", "Idempotency-Key": "POST"}[header]
+		req, err := http.NewRequest(method, s.url+path, strings.NewReader(`{"who":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+s.tokens["operator"])
+		req.Header.Set("Content-Type", "application/json")
+		req.Header[header] = []string{`"1"`, `"2"`}
+		resp, err := s.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p Problem
+		err = json.NewDecoder(resp.Body).Decode(&p)
+		resp.Body.Close()
+		twice := Fault{Pointer: header, Detail: "is there more than once"}
+		unknown := Fault{Pointer: "/who", Detail: "is not known here"}
+		if err != nil || p.Status != 400 || !slices.Contains(p.Errors, twice) || !slices.Contains(p.Errors, unknown) {
+			t.Errorf("%s: %+v, %v", header, p, err)
+		}
+	}
 }

@@ -36,6 +36,10 @@ func (rt *route) faults(c echo.Context, hasBody bool, body any) []command.Field 
 		Options:    &openapi3filter.Options{MultiError: true, SkipSettingDefaults: true},
 	}
 	for _, p := range rt.params {
+		if p.In == openapi3.ParameterInHeader && len(in.Request.Header.Values(p.Name)) > 1 {
+			found.fault(p.Name, "is there more than once")
+			continue
+		}
 		if err := openapi3filter.ValidateParameter(c.Request().Context(), in, p); err != nil {
 			found.add(err, p.Name)
 		}
