@@ -112,7 +112,7 @@ func fill(ctx context.Context, dir string, devices, old int) error {
 	for from := 0; from < devices && err == nil; from += fillGroup {
 		err = store.Update(ctx, ledger.Issues, func(tx ledger.Tx) error {
 			for i := from; i < min(from+fillGroup, devices); i++ {
-				all[i] = device.Device{Name: fmt.Sprintf("%s-%d", awayPrefix, i), CreatedAt: at}
+				all[i] = device.Device{Name: fmt.Sprintf("%s-%d", awayPrefix, i), CreatedAt: at, LastSeq: uint32((old + devices - 1) / devices)}
 				if err := tx.AddDevice(&all[i]); err != nil {
 					return err
 				}
