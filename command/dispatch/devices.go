@@ -80,12 +80,27 @@ func (d *Dispatcher) edit(ctx context.Context, find finder, e device.Edit, by st
 		if err != nil {
 			return err
 		}
-		return v.logDevice(command.EventEdited, by, nil)
+		return v.logDevice(command.EventEdited, by, edited(e))
 	})
 	if err != nil {
 		return device.View{}, err
 	}
 	return device.View{Device: v.dev, Open: open}, nil
+}
+
+// edited is what an edit sets, as its event tells it.
+func edited(e device.Edit) map[string]any {
+	set := map[string]any{}
+	if e.Labels != nil {
+		set["labels"] = e.Labels
+	}
+	if e.AckTimeoutSeconds != nil {
+		set["ack_timeout_seconds"] = *e.AckTimeoutSeconds
+	}
+	if e.AwakeSeconds != nil {
+		set["awake_seconds"] = *e.AwakeSeconds
+	}
+	return set
 }
 
 func apply(dev *device.Device, e device.Edit) {

@@ -35,7 +35,7 @@ func (d *Dispatcher) PutGroup(ctx context.Context, g device.Group, ifVersion int
 		if err := tx.PutGroup(&out); err != nil {
 			return err
 		}
-		if err := logPeople(tx, command.EventGroupPut, out.ChangedAt, by, map[string]any{"group": out.Name}); err != nil {
+		if err := logPeople(tx, command.EventGroupPut, out.ChangedAt, by, map[string]any{"group": out.Name, "selector": out.Selector}); err != nil {
 			return err
 		}
 		return d.tellGaps(ctx, tx, by, func(b *access.Book) error { return b.PutGroup(out) })

@@ -62,7 +62,7 @@ func putUser(tx ledger.Tx, u *access.User, now time.Time, by string) error {
 	if err := tx.PutUser(u); err != nil {
 		return err
 	}
-	data := map[string]any{"user": u.ID, "roles": u.Roles().Names(), "disabled": u.Disabled}
+	data := map[string]any{"user": u.ID, "roles": u.Roles().Names(), "grants": told(u.Grants), "disabled": u.Disabled}
 	if len(u.Logins) > 0 {
 		logins := make([]map[string]string, len(u.Logins))
 		for i, l := range u.Logins {
@@ -71,6 +71,21 @@ func putUser(tx ledger.Tx, u *access.User, now time.Time, by string) error {
 		data["logins"] = logins
 	}
 	return logPeople(tx, command.EventUserPut, now, by, data)
+}
+
+// toldGrant is a grant as the log tells it.
+type toldGrant struct {
+	Role     string   `json:"role"`
+	Groups   []string `json:"groups,omitempty"`
+	Selector string   `json:"selector,omitempty"`
+}
+
+func told(grants []access.Grant) []toldGrant {
+	out := make([]toldGrant, len(grants))
+	for i, g := range grants {
+		out[i] = toldGrant{g.Role.String(), g.Groups, g.Selector}
+	}
+	return out
 }
 
 // RemoveUser forgets somebody and his tokens. What he asked for and what has

@@ -139,9 +139,9 @@ func TestChangesOfPeopleAreToldWithoutSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []string{
-			`user.changed by "ann" {"disabled":false,"roles":["admin"],"user":"ann"}`,
-			`user.changed by "ann" {"disabled":false,"roles":["operator"],"user":"bob"}`,
-			`user.changed by "ann" {"disabled":true,"roles":["operator","approver"],"user":"bob"}`,
+			`user.changed by "ann" {"disabled":false,"grants":[{"role":"admin"}],"roles":["admin"],"user":"ann"}`,
+			`user.changed by "ann" {"disabled":false,"grants":[{"role":"operator"}],"roles":["operator"],"user":"bob"}`,
+			`user.changed by "ann" {"disabled":true,"grants":[{"role":"operator"},{"role":"approver","selector":"site=a"}],"roles":["operator","approver"],"user":"bob"}`,
 			`token.created by "ann" {"token":1,"user":"bob"}`,
 			`token.revoked by "ann" {"token":1,"user":"bob"}`,
 			`user.removed by "ann" {"user":"bob"}`,
@@ -181,9 +181,9 @@ func TestLoginsAreToldAndOutliveTheProcess(t *testing.T) {
 			t.Errorf("what was taken is still %+v", who)
 		}
 		want := []string{
-			`user.changed by "ann" {"disabled":false,"roles":["admin"],"user":"ann"}`,
-			`user.changed by "ann" {"disabled":false,"logins":[{"claim":"sub","issuer":"https://login.example.org","subject":"1"}],"roles":["operator"],"user":"bob"}`,
-			`user.changed by "ann" {"disabled":false,"roles":["operator"],"user":"bob"}`,
+			`user.changed by "ann" {"disabled":false,"grants":[{"role":"admin"}],"roles":["admin"],"user":"ann"}`,
+			`user.changed by "ann" {"disabled":false,"grants":[{"role":"operator"}],"logins":[{"claim":"sub","issuer":"https://login.example.org","subject":"1"}],"roles":["operator"],"user":"bob"}`,
+			`user.changed by "ann" {"disabled":false,"grants":[{"role":"operator"}],"roles":["operator"],"user":"bob"}`,
 		}
 		if diff := cmp.Diff(w.told(), want); diff != "" {
 			t.Errorf("events (-got +want):\n%s", diff)
@@ -451,7 +451,7 @@ func TestAppointReplacesWhatWasLost(t *testing.T) {
 		if third := appoint(); !works(third) || works(second) {
 			t.Error("who was disabled was not appointed again")
 		}
-		if got := w.told(); len(got) == 0 || got[0] != `user.changed by "" {"disabled":false,"roles":["admin"],"user":"root"}` {
+		if got := w.told(); len(got) == 0 || got[0] != `user.changed by "" {"disabled":false,"grants":[{"role":"admin"}],"roles":["admin"],"user":"root"}` {
 			t.Errorf("it is told as %q", got)
 		}
 	})
@@ -615,9 +615,46 @@ func TestEventsOfPeopleAreJSON(t *testing.T) {
 			if err := json.Unmarshal(e.Data, &m); err != nil {
 				t.Errorf("%s: %v", e.Data, err)
 			}
-			if keys := slices.Sorted(maps.Keys(m)); !slices.Equal(keys, []string{"disabled", "roles", "user"}) {
+			if keys := slices.Sorted(maps.Keys(m)); !slices.Equal(keys, []string{"disabled", "grants", "roles", "user"}) {
 				t.Errorf("it has %q", keys)
 			}
+		}
+	})
+}
+
+// TestTheLogSaysWhatWasGranted: who may what follows from users, groups and labels,
+// so the log says to what each was changed.
+func TestTheLogSaysWhatWasGranted(t *testing.T) {
+	inTown(t, func(w *world) {
+		end, err := w.store.End(w.ctx())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.group("north", "site in (a,b)")
+		w.put(access.User{ID: "bob", Grants: []access.Grant{{Role: access.Operator, Groups: []string{"north"}, Selector: "kind=pump"}, {Role: access.Viewer}}})
+		awake := 10
+		if _, _, err := w.PutDevice(w.ctx(), "pump", device.Edit{Labels: map[string]string{"site": "a"}, AwakeSeconds: &awake}, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.EditDevice(w.ctx(), "pump", device.Edit{Labels: map[string]string{}}, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		events, _, err := w.store.Events(w.ctx(), end, command.EventFilter{}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range events {
+			got = append(got, fmt.Sprintf("%s %s %s", e.Type, e.Actor, e.Data))
+		}
+		want := []string{
+			`group.changed ann {"group":"north","selector":"site in (a,b)"}`,
+			`user.changed ann {"disabled":false,"grants":[{"role":"operator","groups":["north"],"selector":"kind=pump"},{"role":"viewer"}],"roles":["viewer","operator"],"user":"bob"}`,
+			`device.edited ann {"awake_seconds":10,"labels":{"site":"a"}}`,
+			`device.edited ann {"labels":{}}`,
+		}
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
