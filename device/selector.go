@@ -138,6 +138,9 @@ func (p *selectorParser) requirement() (requirement, error) {
 	if r.key, err = p.word("a label's key"); err != nil {
 		return r, err
 	}
+	if strings.ContainsAny(r.key, "<>") { // !level>3 would be every device that has no label of that name
+		return r, fmt.Errorf("< and > are not known: name the values, as in level in (4,5)")
+	}
 	p.space()
 	if !r.want {
 		return r, nil
