@@ -49,7 +49,8 @@ func TestEveryEventIsToldSignedAndOnceWhileAllIsWell(t *testing.T) {
 	// The first that it is told is that it was declared; some go at a time, so
 	// that need not be the first to arrive.
 	at := slices.IndexFunc(came, func(m told) bool { return m.ID == "1-4" })
-	if at < 0 || came[at].Type != "webhook.declared" || string(came[at].Data.Data) != `{"webhook":"erp"}` {
+	says := fmt.Sprintf(`{"allow_private":true,"disabled":false,"host":%q,"webhook":"erp"}`, strings.TrimPrefix(r.URL, "http://"))
+	if at < 0 || came[at].Type != "webhook.declared" || string(came[at].Data.Data) != says {
 		t.Errorf("no message tells that it was declared: %+v", came)
 	}
 }

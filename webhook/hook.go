@@ -96,8 +96,17 @@ func (s *Service) put(ctx context.Context, h *command.Hook, kind command.EventTy
 	return err
 }
 
+// told is the event of a change. Of the URL it has the host alone: a path may be
+// as good as a secret, and others read the log.
 func told(kind command.EventType, h command.Hook, by string, now time.Time) command.Event {
-	return command.Event{Type: kind, At: now, Actor: by, Data: mustJSON(map[string]any{"webhook": h.ID})}
+	data := map[string]any{"webhook": h.ID}
+	if u, err := url.Parse(h.URL); err == nil && kind == command.EventHookDeclared {
+		data["host"], data["allow_private"], data["disabled"] = u.Host, h.AllowPrivate, h.Disabled
+		if len(h.Types) > 0 {
+			data["types"] = h.Types
+		}
+	}
+	return command.Event{Type: kind, At: now, Actor: by, Data: mustJSON(data)}
 }
 
 // Delete removes a webhook with its deliveries. Another one of its name will
