@@ -42,7 +42,11 @@ func (d *Dispatcher) Cancel(ctx context.Context, id command.ID, devices []string
 		}
 	}
 	if view, err = d.store.Command(ctx, id); err == nil && asked == 0 {
-		return view, command.Errorf(command.CodeConflict, "nothing is left to cancel: the command is %s", view.State())
+		where := ""
+		if len(devices) > 0 {
+			where = " on the devices that are named"
+		}
+		return view, command.Errorf(command.CodeConflict, "nothing is left to cancel%s: the command is %s", where, view.State())
 	}
 	return view, err
 }
