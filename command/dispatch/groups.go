@@ -35,7 +35,7 @@ func (d *Dispatcher) PutGroup(ctx context.Context, g device.Group, ifVersion int
 		if err := tx.PutGroup(&out); err != nil {
 			return err
 		}
-		if err := logPeople(tx, command.EventGroupPut, out.ChangedAt, by, map[string]any{"group": out.Name, "selector": out.Selector}); err != nil {
+		if err := logChange(tx, command.EventGroupPut, out.ChangedAt, by, map[string]any{"group": out.Name, "selector": out.Selector}); err != nil {
 			return err
 		}
 		return d.tellGaps(ctx, tx, by, func(b *access.Book) error { return b.PutGroup(out) })
@@ -62,7 +62,7 @@ func (d *Dispatcher) RemoveGroup(ctx context.Context, name string, ifVersion int
 		if err := tx.RemoveGroup(name); err != nil {
 			return err
 		}
-		return logPeople(tx, command.EventGroupRemoved, d.now(), by, map[string]any{"group": name})
+		return logChange(tx, command.EventGroupRemoved, d.now(), by, map[string]any{"group": name})
 	}, func() error { d.book.RemoveGroup(name); return nil })
 }
 

@@ -70,7 +70,7 @@ func putUser(tx ledger.Tx, u *access.User, now time.Time, by string) error {
 		}
 		data["logins"] = logins
 	}
-	return logPeople(tx, command.EventUserPut, now, by, data)
+	return logChange(tx, command.EventUserPut, now, by, data)
 }
 
 // toldGrant is a grant as the log tells it.
@@ -104,7 +104,7 @@ func (d *Dispatcher) RemoveUser(ctx context.Context, id string, ifVersion int64,
 		if err := tx.RemoveUser(id); err != nil {
 			return err
 		}
-		if err := logPeople(tx, command.EventUserRemoved, d.now(), by, map[string]any{"user": id}); err != nil {
+		if err := logChange(tx, command.EventUserRemoved, d.now(), by, map[string]any{"user": id}); err != nil {
 			return err
 		}
 		return d.tellGaps(ctx, tx, by, func(b *access.Book) error { b.RemoveUser(id); return nil })
@@ -175,7 +175,7 @@ func addToken(tx ledger.Tx, r *access.TokenRecord) error {
 	if err := tx.AddToken(r); err != nil {
 		return err
 	}
-	return logPeople(tx, command.EventTokenMade, r.CreatedAt, r.CreatedBy, map[string]any{"user": r.User, "token": r.N})
+	return logChange(tx, command.EventTokenMade, r.CreatedAt, r.CreatedBy, map[string]any{"user": r.User, "token": r.N})
 }
 
 // RevokeToken ends a user's token for good, at once. It is said again in vain.
@@ -207,7 +207,7 @@ func revokeToken(tx ledger.Tx, r *access.TokenRecord, now time.Time, by string) 
 	if err := tx.SaveToken(*r); err != nil {
 		return err
 	}
-	return logPeople(tx, command.EventTokenRevoked, now, by, map[string]any{"user": r.User, "token": r.N})
+	return logChange(tx, command.EventTokenRevoked, now, by, map[string]any{"user": r.User, "token": r.N})
 }
 
 // Appoint lets a token stand for an administrator of everything, who is made
@@ -252,9 +252,9 @@ func (d *Dispatcher) Appoint(ctx context.Context, user string, token access.Toke
 	})
 }
 
-// logPeople adds an event about people. Its data has names and numbers, never
-// a secret.
-func logPeople(tx ledger.Tx, kind command.EventType, now time.Time, by string, data map[string]any) error {
+// logChange adds an event about users, groups or types. Its data has names and
+// numbers, never a secret.
+func logChange(tx ledger.Tx, kind command.EventType, now time.Time, by string, data map[string]any) error {
 	raw, err := json.Marshal(data)
 	if err != nil {
 		return err

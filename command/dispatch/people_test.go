@@ -602,10 +602,19 @@ func TestARestartKeepsWhatPeopleAskedFor(t *testing.T) {
 	})
 }
 
-// Everything that the data of an event of people may hold.
+// Everything that the data of an event of people, groups and types may hold.
 func TestEventsOfPeopleAreJSON(t *testing.T) {
 	inTown(t, func(w *world) {
-		w.grant("\U000e0001 \"q\" é", access.Viewer, "")
+		const name = "\U000e0001 \"q\" é"
+		w.grant(name, access.Viewer, "")
+		w.declare(command.Type{Name: name})
+		w.group(name, "site=\U000e0001")
+		for _, kind := range []command.EventType{command.EventTypeDeclared, command.EventGroupPut} {
+			events, _, err := w.store.Events(w.ctx(), command.Place{}, command.EventFilter{Types: []command.EventType{kind}}, 100)
+			if err != nil || len(events) != 1 || !json.Valid(events[0].Data) || !strings.Contains(string(events[0].Data), "\U000e0001") {
+				t.Errorf("%s: %s, %v", kind, events[0].Data, err)
+			}
+		}
 		events, _, err := w.store.Events(w.ctx(), command.Place{}, command.EventFilter{Types: []command.EventType{command.EventUserPut}}, 100)
 		if err != nil {
 			t.Fatal(err)

@@ -115,8 +115,7 @@ func sameType(a, b command.Type) bool {
 }
 
 func logType(tx ledger.Tx, kind command.EventType, t command.Type, by string) error {
-	data := fmt.Appendf(nil, `{"type":%q,"version":%d}`, t.Name, t.Version)
-	return tx.Log(command.Event{Type: kind, At: t.CreatedAt, Actor: by, Data: data})
+	return logChange(tx, kind, t.CreatedAt, by, map[string]any{"type": t.Name, "version": t.Version})
 }
 
 // typeFor is the type that an intent names. In development mode a type that
