@@ -120,6 +120,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"a schema that is no JSON", `UPDATE type SET rules = x'8002017b' WHERE n = 2`, `type "pump.start", version 2: a schema is no JSON`},
 		{"a type of nobody", `UPDATE type SET who = 99 WHERE n = 2`, "refers to a row of who"},
 		{"an event that was changed", `UPDATE log SET events = CAST(substr(events, 1, length(events) - 1) || x'01' AS BLOB) WHERE n = ` + third, "does not match its hash at event"},
+		{"an event's data that is no JSON", `UPDATE log SET events = unhex(replace(hex(events), hex('{"seq"'), hex('x"seq"')))`, "its data is no JSON"},
 		{"a time that was changed", `UPDATE log SET at = at + 1 WHERE n = ` + third, "does not match its hash at event"},
 		{"a hash that was changed", `UPDATE log SET hash = randomblob(32) WHERE n = ` + third, "does not match its hash at event"},
 		{"an event that was taken out", `DELETE FROM log WHERE n = ` + third, "goes on with event"},

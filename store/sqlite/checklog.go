@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 )
 
@@ -77,8 +78,14 @@ func checkChain(ctx context.Context, c *conn, report *Report, dir string, a *anc
 		if string(s.chained(end.hash)) != string(s.hash) {
 			report.fault("the log does not match its hash at event %d", s.n)
 		}
-		if _, err := unpackEvents(&s); err != nil {
+		events, err := unpackEvents(&s)
+		if err != nil {
 			report.fault("the log cannot be read at event %d: %v", s.n, err)
+		}
+		for _, e := range events {
+			if len(e.Data) > 0 && !json.Valid(e.Data) {
+				report.fault("event %d: its data is no JSON", e.N)
+			}
 		}
 		epoch, end = s.epoch, chain{n: s.n + s.count - 1, at: s.at, hash: s.hash}
 		a.meet(report, end.n, epoch, end.hash)

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"runtime/debug"
 
@@ -82,6 +83,9 @@ func (t *tx) Base() uint32 { return t.w.base }
 func (t *tx) Log(e command.Event) error {
 	if e.Type == "" || e.At.IsZero() {
 		return fmt.Errorf("log %+v: an event has a type and a time", e)
+	}
+	if len(e.Data) > 0 && !json.Valid(e.Data) { // nobody could be told of it, nor of what comes after it
+		return fmt.Errorf("log %s: its data is no JSON: %.100q", e.Type, e.Data)
 	}
 	if e.Actor != "" {
 		e.From = t.from

@@ -64,6 +64,18 @@ func testLog(t *testing.T, e Engine) {
 		})
 	}
 
+	for name, bad := range map[string]command.Event{
+		"without a type": {At: at(1)},
+		"without a time": {Type: command.EventEdited},
+		"of no JSON":     {Type: command.EventEdited, At: at(1), Data: json.RawMessage(`{"type":"\U000e0001"}`)},
+	} {
+		t.Run("RefusedAnEvent "+name, func(t *testing.T) {
+			end := must(r.End(ctx))(t)
+			wantCode(t, r.Update(ctx, ledger.Issues, func(tx ledger.Tx) error { return tx.Log(bad) }), command.CodeInternal)
+			diff(t, must(r.End(ctx))(t), end)
+		})
+	}
+
 	t.Run("AWatcherMissesNothing", func(t *testing.T) { watch(t, r) })
 }
 
