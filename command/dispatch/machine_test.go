@@ -171,6 +171,7 @@ func newMachine(t *rapid.T, root string, sum *sums) *machine {
 	for i := range rapid.IntRange(1, 4).Draw(t, "devices") {
 		m.things = append(m.things, &thing{name: fmt.Sprintf("d%d", i), window: 1, sure: 1, port: uint16(40000 + i), awake: true})
 	}
+	m.regroup()
 	for _, name := range typeNames {
 		m.declare(name)
 	}
@@ -182,6 +183,7 @@ func newMachine(t *rapid.T, root string, sum *sums) *machine {
 		m.ok(err)
 		_, _, err = m.p.Observe(background, d.name, d.speaker(), d.observation())
 		m.ok(err)
+		m.label(d)
 	}
 	m.settle()
 	return m
@@ -230,6 +232,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		{"declare", 1, always, m.redeclare},
 		{"edit or remove", 1, always, m.edit},
 		{"give or take rights", 1, always, m.entitle},
+		{"regroup", 1, always, m.regroup},
 		{"cancel all of a device", 1, always, m.cancelDevice},
 		{"deregister", 1, registered, m.deregister},
 		{"back up", 1, always, m.backUp},

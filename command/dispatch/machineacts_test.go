@@ -83,13 +83,16 @@ func (m *machine) intent() (command.Intent, *try) {
 		Type: tr.typ.Name, RequestedBy: one(m, "who", people), Labels: map[string]string{"try": tr.label},
 		Params: fmt.Appendf(nil, `{"a":%d,"v":%d}`, rapid.IntRange(0, 1).Draw(t, "a"), m.n),
 	}
-	many := len(m.things) > 1 && m.seldom(3, "many")
-	if many {
+	switch {
+	case m.seldom(6, "by label"):
+		in.Targets = one(m, "which", []command.Targets{{Selector: "site=a"}, {Selector: "site=b"}, {Groups: []string{"north"}}, {Groups: []string{"north"}, Selector: "site=b"}})
+		in.Rollout = m.rollout()
+	case len(m.things) > 1 && m.seldom(3, "many"):
 		for _, d := range m.things {
 			in.Targets.Devices = append(in.Targets.Devices, d.name)
 		}
 		in.Rollout = m.rollout()
-	} else {
+	default:
 		in.Targets.Devices = []string{one(m, "device", m.things).name}
 	}
 	if m.seldom(6, "later") {
@@ -141,7 +144,7 @@ func (m *machine) issue() {
 	if err == nil {
 		tr.id = i.Command.ID
 	}
-	m.note("%s issues %s of %s for %v, not before %s, rollout %+v: %v", in.RequestedBy, tr.label, in.Type, in.Targets.Devices, in.NotBefore.Format("15:04:05"), in.Rollout, err)
+	m.note("%s issues %s of %s for %+v, not before %s, rollout %+v: %v", in.RequestedBy, tr.label, in.Type, in.Targets, in.NotBefore.Format("15:04:05"), in.Rollout, err)
 }
 
 // again asks under a key, often one that was used before.
@@ -608,6 +611,22 @@ func (m *machine) crash() {
 	m.note("a crash; %s later another process, trust %t, held %t, loops %t", off, trust, m.p.clock.Held(), m.p.loops == nil)
 }
 
+var sites = []string{"a", "b", "c"}
+
+// label has a device be at another site.
+func (m *machine) label(d *thing) {
+	e := device.Edit{Labels: map[string]string{"site": one(m, "site", sites)}}
+	_, err := m.p.EditDevice(background, d.name, e, people[0])
+	m.note("%s is labelled %v: %v", d.name, e.Labels, err)
+}
+
+// regroup has a group stand for another site.
+func (m *machine) regroup() {
+	g := device.Group{Name: "north", Selector: "site=" + one(m, "site", sites)}
+	_, _, err := m.p.PutGroup(background, g, 0, people[0])
+	m.note("north is %s: %v", g.Selector, err)
+}
+
 // edit changes or removes a device.
 func (m *machine) edit() {
 	d := one(m, "device", m.things)
@@ -615,6 +634,10 @@ func (m *machine) edit() {
 		m.model.removed[d.name] = true
 		err := m.p.RemoveDevice(background, d.name, 0, "ann")
 		m.note("%s is removed: %v", d.name, err)
+		return
+	}
+	if rapid.Bool().Draw(m.t, "labels") {
+		m.label(d)
 		return
 	}
 	awake := rapid.SampledFrom([]int{0, 10}).Draw(m.t, "awake")

@@ -35,6 +35,8 @@ type model struct {
 	may      map[string]rights // by user, as the log has it
 	might    map[string]rights // at some time since it was sure that the server went by that
 	lacked   map[string]rights // likewise, what they could not
+	site     map[string]string // of a device that has one
+	north    string            // the site that the group stands for
 	shows    []show
 	left     []leaving
 	handles  map[int64]string
@@ -71,6 +73,7 @@ type life struct {
 	try  *try // nil: the server asked for it itself
 	view command.View
 	at   time.Time
+	of   []string // the devices that it came to when it was asked for; nil: nobody knows
 
 	said      map[decision]bool // that was tried
 	yes, no   map[string]bool   // that is in the log
@@ -117,7 +120,7 @@ func newModel(m *machine) *model {
 	return &model{
 		m: m, epoch: 1, byID: map[command.ID]*life{}, numbers: map[string]map[uint32]*part{}, greatest: map[string]uint32{}, reported: map[string]uint32{},
 		said: map[reportKey]bool{}, arrived: map[arrivalKey]bool{}, lost: map[string]bool{}, removed: map[string]bool{}, emptied: map[string]bool{}, handles: map[int64]string{}, online: map[string]bool{},
-		may: map[string]rights{}, might: map[string]rights{}, lacked: map[string]rights{},
+		site: map[string]string{}, may: map[string]rights{}, might: map[string]rights{}, lacked: map[string]rights{},
 	}
 }
 
@@ -230,6 +233,8 @@ func (k *model) follow(e command.Event, rows reading) {
 		User              string
 		Roles             []string
 		Disabled          bool
+		Labels            map[string]string
+		Selector          string
 	}
 	if len(e.Data) > 0 {
 		k.m.ok(json.Unmarshal(e.Data, &data))
@@ -248,6 +253,14 @@ func (k *model) follow(e command.Event, rows reading) {
 	kind, what, _ := strings.Cut(string(e.Type), ".")
 	k.must(l != nil || kind != "execution" && kind != "approval" || e.Type == command.EventOrphaned, "%s of no command", e.Type)
 	switch {
+	case e.Type == command.EventGroupPut:
+		k.north = strings.TrimPrefix(data.Selector, "site=")
+	case e.Type == command.EventRemoved:
+		delete(k.site, e.Name)
+	case e.Type == command.EventEdited:
+		if data.Labels != nil {
+			k.site[e.Name] = data.Labels["site"]
+		}
 	case e.Type == command.EventUserPut:
 		has := func(role string) bool {
 			return !data.Disabled && (slices.Contains(data.Roles, role) || slices.Contains(data.Roles, "admin"))
@@ -319,6 +332,10 @@ func (k *model) create(e command.Event, rows reading) {
 		k.must(c.RequestedBy == l.try.in.RequestedBy, "%s asked for %s, not %s", l.try.in.RequestedBy, label, c.RequestedBy)
 		k.must(c.RollbackOf == l.try.undoes, "%s undoes %s, not %s", label, l.try.undoes, c.RollbackOf)
 	}
+	if l.try != nil && !l.try.rollback {
+		l.of = k.picked(l.try.in.Targets)
+		k.must(c.Devices == len(l.of), "%s is for %d devices, and not for %v", label, c.Devices, l.of)
+	}
 	if l.try != nil && !l.try.rollback && l.try.typ.Version == c.TypeVersion {
 		k.must(c.Clocks == k.clocksOf(l), "%s has the clocks %+v, want %+v", label, c.Clocks, k.clocksOf(l))
 		k.must((c.Approval != nil) == (l.try.typ.Approval != nil), "%s asks for an approval: %t", label, c.Approval != nil)
@@ -326,6 +343,17 @@ func (k *model) create(e command.Event, rows reading) {
 	}
 	k.lives = append(k.lives, l)
 	k.byID[l.id] = l
+}
+
+// picked are the devices that targets come to now.
+func (k *model) picked(t command.Targets) []string {
+	names := slices.Clone(t.Devices)
+	for name, site := range k.site {
+		if site != "" && (t.Selector == "site="+site || len(t.Groups) > 0 && site == k.north) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // clocksOf are what the command asked for, else its type's, else the server's.
@@ -353,6 +381,7 @@ func (k *model) clocksOf(l *life) command.Clocks {
 func (k *model) part(l *life, name string) *part {
 	p := l.xs[name]
 	if p == nil {
+		k.must(l.of == nil || slices.Contains(l.of, name), "%s is for %v, and on %s", l.label(), l.of, name)
 		p = &part{life: l, device: name}
 		l.xs[name] = p
 		l.parts = append(l.parts, p)

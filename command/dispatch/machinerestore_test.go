@@ -105,6 +105,7 @@ func (k *model) clone() *model {
 	c := *k
 	c.lives, c.byID, c.numbers, c.forgot = nil, map[command.ID]*life{}, map[string]map[uint32]*part{}, nil
 	c.reported, c.handles = maps.Clone(k.reported), maps.Clone(k.handles)
+	c.site = maps.Clone(k.site)
 	c.may, c.might, c.lacked = maps.Clone(k.may), maps.Clone(k.might), maps.Clone(k.lacked)
 	for _, l := range k.lives {
 		x := *l
