@@ -20,7 +20,7 @@ const (
 	fleetLarge   = 3                     // of the largest, with singles alone before each
 	fleetPoll    = 50 * time.Millisecond // between looks, and more for more devices:
 	fleetLook    = 10 * time.Microsecond // every look counts them all
-	fleetBound   = 10 * time.Minute      // for one command to be released
+	fleetBound   = 10 * time.Minute      // for one command to be released, and to be over
 )
 
 // fleet measures commands over 1, 1,000 and all devices, which are there: what a
@@ -140,6 +140,8 @@ func (s *site) release(ctx context.Context, t operator.Targets, rule json.RawMes
 // spent.
 func (s *site) over(ctx context.Context, p *passage) error {
 	if s.crowd != nil {
+		ctx, cancel := context.WithTimeoutCause(ctx, fleetBound, errors.New("it takes too long until all have reported"))
+		defer cancel()
 		if err := s.until(ctx, *p, func(c operator.Command) bool { return c.Outcome != "" }); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (m *machine) restore() {
 	dead := m.p
 	dead.disk.kill()
 	m.bury(dead)
-	m.ahead.Store(max(m.ahead.Load(), int64(m.latest.Sub(time.Now()))))
+	m.ahead.Store(max(m.ahead.Load(), int64(time.Until(m.latest))))
 	var lost dispatch.Lost
 	done, err := sqlite.Restore(background, filepath.Join(dead.disk.left, "db"), sqlite.Restoring{
 		From: m.backup.path, Replace: true, Logger: slog.New(slog.DiscardHandler),
