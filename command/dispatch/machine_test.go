@@ -94,8 +94,9 @@ type machine struct {
 	tries  []*try
 	keys   []*keyed
 	model  *model
-	backup *backup   // the latest; nil: there is none
-	latest time.Time // that a process that is gone took it to be
+	backup *backup       // the latest; nil: there is none
+	latest time.Time     // that a process that is gone took it to be
+	before time.Duration // that the clock of the last one that is gone was ahead of the wall
 	trace  []string
 	n      int // labels
 }
@@ -309,7 +310,7 @@ func (m *machine) revive() {
 // bury ends what is left of a process, and forgets what was in the air.
 func (m *machine) bury(p *process) {
 	m.model.hear(p.stage)
-	m.latest = latest(m.latest, p.clock.Now())
+	m.latest, m.before = latest(m.latest, p.clock.Now()), p.clock.Ahead()
 	p.drop()
 	m.p = nil
 	m.sum.commits += p.disk.commits

@@ -230,11 +230,6 @@ func (k *model) follow(e command.Event, rows reading) {
 		State             string
 		Outcome, Rollback string
 		Unsettled         int
-		User              string
-		Roles             []string
-		Disabled          bool
-		Labels            map[string]string
-		Selector          string
 	}
 	if len(e.Data) > 0 {
 		k.m.ok(json.Unmarshal(e.Data, &data))
@@ -243,6 +238,7 @@ func (k *model) follow(e command.Event, rows reading) {
 		k.must(!e.At.Add(time.Second).Before(k.at), "event %d, %s, is at %s, after one at %s", e.N, e.Type, e.At, k.at)
 		k.at = latest(k.at, e.At)
 	}
+	k.around(e)
 	k.must(e.Epoch == k.epoch, "event %d is of epoch %d, in epoch %d", e.N, e.Epoch, k.epoch)
 	l := k.byID[e.Command]
 	if e.Type == command.EventIssued {
@@ -253,21 +249,6 @@ func (k *model) follow(e command.Event, rows reading) {
 	kind, what, _ := strings.Cut(string(e.Type), ".")
 	k.must(l != nil || kind != "execution" && kind != "approval" || e.Type == command.EventOrphaned, "%s of no command", e.Type)
 	switch {
-	case e.Type == command.EventGroupPut:
-		k.north = strings.TrimPrefix(data.Selector, "site=")
-	case e.Type == command.EventRemoved:
-		delete(k.site, e.Name)
-	case e.Type == command.EventEdited:
-		if data.Labels != nil {
-			k.site[e.Name] = data.Labels["site"]
-		}
-	case e.Type == command.EventUserPut:
-		has := func(role string) bool {
-			return !data.Disabled && (slices.Contains(data.Roles, role) || slices.Contains(data.Roles, "admin"))
-		}
-		r := rights{has("operator"), has("approver")}
-		k.may[data.User] = r
-		k.might[data.User], k.lacked[data.User] = k.might[data.User].or(r), k.lacked[data.User].or(r.not())
 	case e.Type == command.EventApproved:
 		k.must(k.might[e.Actor].approve, "%s approved %s, and may not", e.Actor, l.label())
 		k.must(l.said[decision{e.Actor, true}], "%s approved %s in the log, and never asked to", e.Actor, l.label())
@@ -303,6 +284,38 @@ func (k *model) follow(e command.Event, rows reading) {
 		if to, err := command.ParseState(what); err == nil {
 			k.move(l, k.part(l, e.Name), to, e, data.Seq, data.Cause, data.Late, rows)
 		}
+	}
+}
+
+// around follows what is not about commands: who may what, and which device is
+// where.
+func (k *model) around(e command.Event) {
+	var data struct {
+		User     string
+		Roles    []string
+		Disabled bool
+		Labels   map[string]string
+		Selector string
+	}
+	if len(e.Data) > 0 {
+		k.m.ok(json.Unmarshal(e.Data, &data))
+	}
+	switch e.Type {
+	case command.EventGroupPut:
+		k.north = strings.TrimPrefix(data.Selector, "site=")
+	case command.EventRemoved:
+		delete(k.site, e.Name)
+	case command.EventEdited:
+		if data.Labels != nil {
+			k.site[e.Name] = data.Labels["site"]
+		}
+	case command.EventUserPut:
+		has := func(role string) bool {
+			return !data.Disabled && (slices.Contains(data.Roles, role) || slices.Contains(data.Roles, "admin"))
+		}
+		r := rights{has("operator"), has("approver")}
+		k.may[data.User] = r
+		k.might[data.User], k.lacked[data.User] = k.might[data.User].or(r), k.lacked[data.User].or(r.not())
 	}
 }
 
@@ -577,7 +590,11 @@ func (k *model) release(l *life, p *part, e command.Event, seq uint32, c command
 	// In the time of the bubble, whatever the clock was meanwhile: it was queued
 	// before it was seen so, and leaves after the last look.
 	k.must(p.queuedIn != k.m.p || k.looked.Before(p.queuedAt.Add(c.DeliverWithin)), "%s: queued since %s, and leaves after %s", who, p.queuedAt, k.looked)
-	wall := e.At.Add(-k.m.p.clock.Ahead())
+	ahead := k.m.p.clock.Ahead()
+	if e.N <= k.m.p.begun.N { // it left in the process before
+		ahead = k.m.before
+	}
+	wall := e.At.Add(-ahead)
 	slack := 3 * time.Second
 	k.must(!wall.Add(slack).Before(l.view.Command.NotBefore), "%s: before %s", who, l.view.Command.NotBefore)
 	if w := l.view.Command.Window(); w != nil {

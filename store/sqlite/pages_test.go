@@ -12,6 +12,7 @@ import (
 
 	"behest/command"
 	"behest/command/ledger"
+	"behest/store/sqlite"
 )
 
 // TestOldExecutionsCostATargetNoPage counts the pages that a command on many
@@ -81,16 +82,24 @@ func TestOldExecutionsCostATargetNoPage(t *testing.T) {
 		t.Errorf("%d pages changed for %d devices", pages, devices)
 	}
 
-	views, _, err := s.Commands(ctx, command.Filter{Device: names[7], Limit: 2 * old})
-	if err != nil || len(views) != 1+old || views[0].Command.ID != c.ID {
-		t.Errorf("a device's history: %d commands, %v", len(views), err)
+	wholeHistory(t, s, names[7], 1+old)
+}
+
+// wholeHistory reads the history of a device that has had n commands, numbered
+// from 1.
+func wholeHistory(t *testing.T, s *sqlite.Store, name string, n int) {
+	t.Helper()
+	ctx := context.Background()
+	views, _, err := s.Commands(ctx, command.Filter{Device: name, Limit: command.PageMax})
+	if err != nil || len(views) != n {
+		t.Errorf("%s has %d commands, %v; want %d", name, len(views), err, n)
 	}
-	seq := uint32(1 + old)
+	seq := uint32(n)
 	for next := int64(math.MaxInt64); next > 0 && err == nil; {
 		var page []command.Execution
-		page, next, err = s.AllExecutions(ctx, command.ExecutionFilter{Device: names[7], Before: next})
+		page, next, err = s.AllExecutions(ctx, command.ExecutionFilter{Device: name, Before: next})
 		for _, x := range page {
-			if x.Seq != seq || x.Name != names[7] {
+			if x.Seq != seq || x.Name != name {
 				t.Fatalf("execution %d of %s, not %d", x.Seq, x.Name, seq)
 			}
 			seq--
