@@ -11,8 +11,8 @@ import (
 // No index leads to executions by their state, since each would cost every move
 // of every execution. So a list looks from the newest on, in windows of rows
 // between which nobody keeps a connection, and a page ends, however short, when
-// enough was looked at. What is open, and what is a device's, is found by the
-// indexes that are there for the turns of devices.
+// enough was looked at. What is open is found by the index that is there for the
+// turns of devices, what is a device's by that of histories.
 const (
 	lookWindow = 2_000   // rows at once: some milliseconds
 	lookMax    = 500_000 // for a page: some 50 ms

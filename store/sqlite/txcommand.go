@@ -219,8 +219,8 @@ func (t *tx) End(commandN int64) (first bool, err error) {
 }
 
 // An execution gets its number when it is sent, and keeps it. To write it again
-// with each move would change the page that the device has in the index of
-// numbers: saveMoved leaves it alone, and moves only what has that number.
+// with each move would change its page in the index of numbers, too: saveMoved
+// leaves it alone, and moves only what has that number.
 const (
 	saveMoved = `UPDATE command SET (version, ` + movedColumns + `) = (version + 1, ?2, ?3, ?4, ?5, ?6, ?7)
 		WHERE n = +?8 AND version = +?9 AND seq IS +?1 AND device IS NOT NULL`
